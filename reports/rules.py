@@ -68,18 +68,25 @@ class Severity(StrEnum):
         return f"{self._counted}s" if many else self._counted
 
 
+def unfinished_reason(run: Run) -> str:
+    """Return why a run did not come to its end, in a sentence; empty for one that did, or that a user interrupted."""
+    if run.being_written:
+        return "The run is still being written."
+    if run.truncated or run.footer is None:
+        return "The run was cut short: its run file has no footer."
+    if run.load is not None and run.load.incomplete:
+        return f"The run is incomplete: {one_line(run.load.incomplete, 300)}"
+    return ""
+
+
 def partial_reason(run: Run) -> str:
     """Return why a run checked only a part of what its plan can check, in a sentence; empty for a whole run."""
     footer = run.footer
-    if run.being_written:
-        return "The run is still being written."
-    if run.truncated or footer is None:
-        return "The run was cut short."
-    if footer.interrupted:
+    if footer is not None and footer.interrupted:
         return "The run was interrupted."
-    if run.load is not None and run.load.incomplete:
-        return f"The run is incomplete: {one_line(run.load.incomplete, 300)}"
-    if footer.unsent:
+    if reason := unfinished_reason(run):
+        return reason
+    if footer is not None and footer.unsent:
         return f"The run ended before it sent {plural(footer.unsent, 'request')} of the plan."
     if run.header.select not in ("", "*"):
         return f"Only rules that match {one_line(run.header.select, 100)} were checked."

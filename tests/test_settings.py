@@ -268,6 +268,11 @@ def test_bad_durations(text: str) -> None:
     assert "30s" in caught.value.hint
 
 
+def test_a_duration_with_too_many_digits_is_named_as_such() -> None:
+    with pytest.raises(UsageError, match="a number has more than 15 digits"):
+        parse_duration("99999999999999999999h")
+
+
 @pytest.mark.parametrize(
     ("text", "budget"),
     [

@@ -13,7 +13,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rejoinder.budgets import CHECK, CHECK_LEAST, CHECK_RESERVE, CHECK_RUN, CHECK_SHARE
+from rejoinder.budgets import (
+    CASE_SPARE_TIMEOUTS,
+    CHECK,
+    CHECK_LEAST,
+    CHECK_RESERVE,
+    CHECK_RUN,
+    CHECK_SHARE,
+    REQUEST_TIMEOUTS,
+)
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judging.capabilities import abilities
 from rejoinder.conformance.judging.exchange_view import ExchangeView
@@ -56,12 +64,37 @@ class CheckProgress:
     output_tokens: int = 0
 
 
+@dataclass(slots=True)
+class _TimeLimit:
+    """Seconds by the pacer's clock that a case, or a request in it, may take from when it is sent first."""
+
+    seconds: float
+    case: _TimeLimit | None = None
+    began: float | None = None
+
+    def start(self, now: float, excluded: float) -> None:
+        """Note that something of it starts; seconds ``excluded`` since the last start do not count."""
+        if self.began is None:
+            self.began = now
+        else:
+            self.seconds += excluded
+        if self.case is not None:
+            self.case.start(now, excluded)
+
+    def left(self, now: float) -> float:
+        """Return the seconds that are left."""
+        own = self.seconds if self.began is None else self.seconds - (now - self.began)
+        return own if self.case is None else min(own, self.case.left(now))
+
+
 class CheckRun:
     """One run of a plan against a target.
 
     At most ``concurrency`` cases are sent at a time; requests of one case that go beside each other are in flight
-    together whatever that number is. ``deadline`` is how many seconds a request may take, and again waiting for a busy
-    endpoint to take it and polling for its response.
+    together whatever that number is. ``deadline`` is how many seconds a request may take. With its waits for a busy
+    endpoint, its repetitions and its polling it takes at most ``REQUEST_TIMEOUTS`` times as long, and a case at most
+    one ``deadline`` for each of its steps and ``CASE_SPARE_TIMEOUTS`` more. Waits for the user's own rate limit and
+    those that the plan wants are no part of that.
     ``resend`` is whether a request that may have reached the endpoint is sent once more when its connection is lost
     before a response; one that only reads is in any case.
     ``on_exchange`` gets every exchange as it ends, ``on_progress`` the progress after every change. ``pacer`` says when
@@ -113,6 +146,7 @@ class CheckRun:
         self._halted = ""
         self._recalls: bool | None = None
         self._passed_over = 0
+        self._late: Counter[str] = Counter()
         self._began = time.monotonic()
 
     def stop(self) -> None:
@@ -143,6 +177,11 @@ class CheckRun:
         if self._halted and left and not self.result.interrupted:
             requests, were = plural(self.progress.requests, "request"), "was" if left == 1 else "were"
             self.result.warnings.append(f"{left} of {requests} {were} not sent: {self._halted}.")
+        if self._late and not self._halted:
+            self.result.unsent, self.result.incomplete = self._late.total(), True
+            requests, were = plural(self._late.total(), "request"), "was" if self._late.total() == 1 else "were"
+            cases = one_line(", ".join(sorted(self._late)), 100)
+            self.result.warnings.append(f"{requests} {were} not sent, because the time of the case was up: {cases}.")
         if self._passed_over:
             requests = plural(self._passed_over, "request")
             self.result.warnings.append(f"{requests} for canaries not sent: the model repeated none.")
@@ -191,18 +230,27 @@ class CheckRun:
         return sequence.sent
 
     async def _follow(self, sequence: CaseRunner, slots: int) -> None:
+        case = sequence.case
+        steps = sum(1 for _ in case.groups())
+        limit = _TimeLimit((steps + CASE_SPARE_TIMEOUTS) * self.deadline)
+        sent = 0
         try:
             while requests := sequence.next():
+                if limit.left(self.pacer.now()) <= 0:
+                    if not sequence.tags:
+                        self._late[case.id] += len(case.requests) - sent
+                    return
                 if len(requests) == 1:
-                    await self._ask(sequence, requests[0])
+                    await self._ask(sequence, requests[0], limit)
                 else:
                     # They must be in flight together, so they start together: as many as the pace allows in that time.
-                    await self.pacer.wait(len(requests))
+                    await self._turn_of(len(requests), limit)
                     async with asyncio.TaskGroup() as group:
                         for prepared in requests:
-                            group.create_task(self._ask(sequence, prepared, paced=False))
+                            group.create_task(self._ask(sequence, prepared, limit, paced=False))
                 if self._halted or self._spent():
                     return
+                sent += len(requests)
         finally:
             self._release_slots(slots)
 
@@ -218,30 +266,41 @@ class CheckRun:
         for _ in range(slots):
             self._case_slots.release()
 
-    async def _ask(self, sequence: CaseRunner, prepared: PreparedRequest, *, paced: bool = True) -> None:
+    async def _turn_of(self, requests: int, limit: _TimeLimit) -> float:
+        """Wait until requests may start; return the time of the pacer's clock."""
+        before = self.pacer.now()
+        started = await self.pacer.wait(requests)
+        limit.start(started, min(started - before, self._concurrency * self.pacer.least))
+        return started
+
+    async def _ask(
+        self, sequence: CaseRunner, prepared: PreparedRequest, limit: _TimeLimit, *, paced: bool = True
+    ) -> None:
         """Send a request, repeat it as its plan and the endpoint want, and give the sequence the last reply to it.
 
         Unless it is ``paced``, its first start is not held back, since its group has been.
         """
         if prepared.wait > 0:
             await asyncio.sleep(prepared.wait)
+            limit.seconds += prepared.wait
         if self._halted or self._spent():
             return
         case = sequence.case
+        limit = _TimeLimit(REQUEST_TIMEOUTS * self.deadline, limit)
         self.progress.in_flight += 1
         self._on_progress(self.progress)
         try:
-            exchange = await self._served(sequence, prepared, paced=paced)
+            exchange = await self._served(sequence, prepared, limit, paced=paced)
             if self._may_repeat(exchange):
                 # It may be chance.
                 first = exchange.tagged(Tag.UNJUDGED, Tag.REPEATED)
                 self._keep(sequence, first)
-                exchange, _ = await self._send(case, prepared)
+                exchange, _ = await self._send(case, prepared, limit)
                 if exchange.status is not None:
                     self.result.warnings.append(
                         f"Case {case.id} got no response at first, but got one when sent again: {first.detail}"
                     )
-            exchange = await self._poll(sequence, prepared, exchange)
+            exchange = await self._poll(sequence, prepared, exchange, limit)
         finally:
             self.progress.in_flight -= 1
         self._take(sequence, exchange)
@@ -263,9 +322,11 @@ class CheckRun:
         lost = exchange.outcome is Outcome.CUT and exchange.status is None
         return lost and (self.resend or exchange.request.method in SAFE_METHODS)
 
-    async def _served(self, sequence: CaseRunner, prepared: PreparedRequest, *, paced: bool) -> Exchange:
+    async def _served(
+        self, sequence: CaseRunner, prepared: PreparedRequest, limit: _TimeLimit, *, paced: bool
+    ) -> Exchange:
         """Send a request until the endpoint is not too busy for it; return the last exchange, the others are kept."""
-        exchange, started = await self._send(sequence.case, prepared, paced=paced)
+        exchange, started = await self._send(sequence.case, prepared, limit, paced=paced)
         tries, waited = 0, 0.0
         while exchange.status in BUSY and not self._halted:
             wait = retry_after(exchange)
@@ -279,7 +340,7 @@ class CheckRun:
                 self._halt(f"the endpoint was busy for {started - self._busy_since:.0f} s (status {exchange.status})")
                 break
             waited += wait or 0.0
-            if waited > self.deadline:
+            if waited > self.deadline or limit.left(self.pacer.now()) <= (wait or 0.0):
                 break
             if tries >= (BUSY_RETRIES if wait is None else PATIENT_RETRIES):
                 if wait is not None or tries > BUSY_RETRIES or not await self._recovered():
@@ -293,7 +354,7 @@ class CheckRun:
                 break
             tries += 1
             self._keep(sequence, exchange.tagged(Tag.UNJUDGED, Tag.REPEATED))
-            exchange, started = await self._send(sequence.case, prepared)
+            exchange, started = await self._send(sequence.case, prepared, limit)
         if exchange.status in BUSY:
             return exchange.tagged(Tag.BUSY)
         if exchange.status is not None:
@@ -310,6 +371,7 @@ class CheckRun:
         """
         async with self._recovering:
             pause = 1.0
+            began = self.pacer.now()
             exchange = await self._probe()
             waited = 0.0
             while exchange.status in BUSY and not self._halted and not self._spent():
@@ -319,7 +381,7 @@ class CheckRun:
                 wait = retry_after(exchange)
                 wait = min(pause if wait is None else wait, MAX_WAIT, self._most_outage - waited)
                 await self._sleep(wait)
-                waited += wait
+                waited = self.pacer.now() - began
                 pause = min(2 * pause, MAX_WAIT)
                 exchange = await self._probe()
             return waited > 0 and exchange.status is not None and not self._halted
@@ -331,14 +393,16 @@ class CheckRun:
         case = PlannedCase("liveness", "Whether the endpoint answers.", (RequestSpec(Role.AFTER, body),))
         sequence = CaseRunner(case, self.target)
         [prepared] = sequence.next()
-        exchange, _ = await self._send(case, prepared)
+        exchange, _ = await self._send(case, prepared, _TimeLimit(self.deadline))
         exchange = exchange.tagged(Tag.UNJUDGED)
         self._keep(sequence, exchange)
         if exchange.status is not None:
             self._silent = 0
         return exchange
 
-    async def _poll(self, sequence: CaseRunner, prepared: PreparedRequest, exchange: Exchange) -> Exchange:
+    async def _poll(
+        self, sequence: CaseRunner, prepared: PreparedRequest, exchange: Exchange, limit: _TimeLimit
+    ) -> Exchange:
         """Repeat a request for as long as its plan wants; return the last exchange, the others are kept.
 
         All of it takes at most as long as one request may.
@@ -347,27 +411,35 @@ class CheckRun:
         while not (self._halted or self._spent()):
             pause = prepared.again(exchange)
             left = self.deadline - (time.monotonic() - began) - (pause or 0.0)
+            left = min(left, limit.left(self.pacer.now()) - (pause or 0.0))
             if pause is None or left <= 0:
                 break
             self._keep(sequence, prepared.repeated(exchange))
             await asyncio.sleep(pause)
-            exchange, _ = await self._send(sequence.case, prepared, most=left)
-            if exchange.outcome is Outcome.TIMEOUT:
-                # What had little time left was stopped by us.
-                return replace(exchange, outcome=Outcome.CANCELLED)
+            exchange, _ = await self._send(sequence.case, prepared, limit, most=left)
+            if exchange.outcome is Outcome.CANCELLED:
+                break
         return exchange
 
     async def _send(
-        self, case: PlannedCase, prepared: PreparedRequest, *, paced: bool = True, most: float | None = None
+        self,
+        case: PlannedCase,
+        prepared: PreparedRequest,
+        limit: _TimeLimit,
+        *,
+        paced: bool = True,
+        most: float = float("inf"),
     ) -> tuple[Exchange, float]:
         """Send a request when its turn has come; return the exchange, and when it began by the pacer's clock.
 
-        ``most`` is how many seconds it may take, if less than usual.
+        ``most`` is how many seconds it may take, if less than usual. What ``limit`` or ``most`` stop was stopped by
+        us, and has the outcome ``cancelled``.
         """
         self._number += 1
         number, planned = self._number, prepared.planned
-        limits = [limit for limit in (self.deadline, planned.deadline, most) if limit is not None]
-        started = await self.pacer.wait(0 if not paced else 1)
+        usual = self.deadline if planned.deadline is None else min(self.deadline, planned.deadline)
+        started = await self._turn_of(1 if paced else 0, limit)
+        seconds = max(0.001, min(usual, most, limit.left(started)))
         weight = max(CHECK_LEAST, min(CHECK.weight, (self._memory_left() - CHECK_RESERVE) // CHECK_SHARE))
         self._promised += weight
         try:
@@ -380,13 +452,15 @@ class CheckRun:
                 role=planned.role,
                 tags=prepared.tags,
                 headers=prepared.headers,
-                deadline=min(limits),
+                deadline=seconds,
                 read_limit=planned.read_limit,
                 weight=weight,
                 pace=planned.pace,
             )
         finally:
             self._promised -= weight
+        if exchange.outcome is Outcome.TIMEOUT and seconds < usual:
+            exchange = replace(exchange, outcome=Outcome.CANCELLED)
         return prepared.recorded(exchange), started
 
     def _memory_left(self) -> int:

@@ -19,7 +19,7 @@ from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
-from rejoinder.reports.rules import ReportedRule, Severity
+from rejoinder.reports.rules import ReportedRule, Severity, unfinished_reason
 
 FINDINGS: Final = 10
 """Findings of one rule that are written out."""
@@ -221,12 +221,8 @@ def run_problem(run: Run, report: ReportModel) -> str:
     """Return why a run says little or nothing, in a sentence; empty when it says what it should."""
     if report[VERDICT].problem:
         return report[VERDICT].problem
-    if run.being_written:
-        return "The run is still being written."
-    if run.truncated:
-        return "The run was cut short: its run file has no footer."
-    if run.load is not None and run.load.incomplete:
-        return run.load.incomplete
+    if reason := unfinished_reason(run):
+        return reason
     if not report.rules and not run.samples:
         return report[VERDICT].sentence
     return ""

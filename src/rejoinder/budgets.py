@@ -51,8 +51,16 @@ CHECK_SHARE: Final = 4
 CHECK_LEAST: Final = 256 * KIB
 """A reply may always weigh this much, while there is any budget left; a usual stream weighs a third of it."""
 
+REQUEST_TIMEOUTS: Final = 3
+"""Timeouts that a request of a check may take with all that belongs to it: waits for a busy endpoint, repetitions and
+polling."""
+CASE_SPARE_TIMEOUTS: Final = 2
+"""Timeouts that a case of a check may take besides one for each of its steps."""
+
 PREFLIGHT_SECONDS: Final = 60.0
 """Seconds that each request to find the endpoint may take at most, whatever --timeout is."""
+PREFLIGHT_LEAST: Final = 10.0
+"""Seconds that it may take before a load run, whose --timeout limits silence only, if that is less."""
 
 LOAD: Final = ReplyBudget(body=16 * MIB, lines=400_000, values=1_000_000, chunks=400_000)
 """A reply to a request of a load run."""
@@ -80,6 +88,8 @@ METRICS_SECONDS: Final = 2.0
 
 INPUT_TOML: Final = 4 * MIB
 """Bytes of a TOML file, a dialect or the file of --extra-body."""
+INPUT_CERTIFICATES: Final = 4 * MIB
+"""Bytes of a file of certificates or of a key."""
 INPUT_BODIES: Final = 64 * MIB
 """Bytes of a file of request bodies."""
 INPUT_TRACE: Final = 128 * MIB

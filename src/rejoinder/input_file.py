@@ -50,6 +50,19 @@ def read_text(path: Path | str, limit: int = INPUT_TOML) -> str:
     return read_bytes(path, limit).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
+def check_file(path: Path | str, limit: int) -> None:
+    """Check a file that a library reads, perhaps more than once.
+
+    Raises ``OSError`` with a reason in ``strerror`` for one that is not there, no regular file, or larger than
+    ``limit`` bytes.
+    """
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    if found.st_size > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(path))
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """Return a TOML document; raises ``ValueError`` with a reason for one that is invalid or over a limit."""
     try:

@@ -299,6 +299,8 @@ def parse_duration(text: str) -> float:
     """
     hint = "Write it as 30s, 2min, 1h30min or 500ms."
     compact = text.strip().lower()
+    if re.search(r"\d{16}", compact, re.ASCII):
+        raise UsageError(f'"{truncate(text, 40)}" is not a duration: a number has more than 15 digits.', hint)
     parts = re.findall(_AMOUNT + r"([a-z]*)\s*", compact, re.ASCII)
     if not parts or not re.fullmatch(rf"(?:{_AMOUNT}[a-z]*\s*)+", compact, re.ASCII):
         raise UsageError(f'"{text}" is not a duration.', hint)

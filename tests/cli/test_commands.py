@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.hostile.endpoint import HostileEndpoint
 
 from rejoinder.cli import COMMANDS
 from rejoinder.sandbox import Sandbox, running
@@ -110,3 +111,13 @@ def test_the_table_of_commands_is_true() -> None:
     names = {option for known in options.values() for option in known}
     # REJOINDER_LOAD_RATE is either load's option rate, or an option of that name; it cannot be both.
     assert not names & {f"{command}_{option}" for command, known in options.items() for option in known}
+
+
+def test_a_load_waits_for_its_endpoint_no_longer_than_its_timeout(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rejoinder.cli.load.PREFLIGHT_LEAST", 0.1)
+    with HostileEndpoint(lambda connection, request: connection.wait_gone()) as endpoint:
+        code, _, errors = invoke("load", endpoint.url, "--timeout", "300ms", "--quiet")
+    assert code == 2
+    assert "within 0.3 s" in errors

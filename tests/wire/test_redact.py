@@ -275,3 +275,17 @@ def test_twice_the_text_takes_twice_the_work(
     few = work_of(lambda: redactor.text(piece * 400))
     many = work_of(lambda: redactor.text(piece * 800))
     assert many < 2.3 * few + 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:pa$$@example.org/v1", "https://user:[redacted]@example.org/v1"),
+        ("see //:pw@[::1]:8000/?token=abc now", "see //:[redacted]@[::1]:8000/?token=[redacted] now"),
+        ("http://127.0.0.1:8000/a@b", "http://127.0.0.1:8000/a@b"),
+        ("http://user@example.org", "http://user@example.org"),
+    ],
+)
+def test_passwords_of_urls_are_not_shown(text: str, shown: str) -> None:
+    assert shown_url(text) == shown
+    assert Redactor().headers([("Location", text), ("X-Other", text)]) == (("Location", shown), ("X-Other", text))

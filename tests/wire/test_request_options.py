@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,20 @@ def test_what_cannot_be_used_is_one_sentence(given: dict[str, Any], words: str) 
 def test_a_credential_of_another_kind_may_take_the_place_of_the_key() -> None:
     options = read_request_options(header_env=["Authorization=BASIC"], environ=ENVIRON)
     assert options.secret_headers == (("Authorization", "Basic dXNlcjpwYXNz"),)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_certificate_files_are_read_within_limits(
+    tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for authority, own, key in ((pipe, None, None), (None, pipe, None), (None, certificate, pipe)):
+        with pytest.raises(UsageError, match="it is not a regular file"):
+            read_request_options(ca_file=authority, client_cert=own, client_key=key)
+    monkeypatch.setattr("rejoinder.wire.request_options.INPUT_CERTIFICATES", 100)
+    with pytest.raises(UsageError, match="it is larger than 100 bytes"):
+        read_request_options(ca_file=certificate)
 
 
 def test_files_that_are_no_certificates(tmp_path: Path, certificate: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rejoinder.budgets import PREFLIGHT_LEAST
 from rejoinder.cli._help import OUTPUT, GroupedOption, Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording
@@ -127,7 +128,8 @@ def command(
     request = plan.settings.request_options(key)
     with recording(out) as record, Steps(quiet=quiet) as steps:
         steps.step(f"Connecting to {url}")
-        target = record.discover(url, key=key, request=request, model=model, dialect=dialect)
+        deadline = max(PREFLIGHT_LEAST, plan.settings.idle_timeout)
+        target = record.discover(url, key=key, request=request, model=model, dialect=dialect, deadline=deadline)
         form = target.form.input.value
         settings = replace(plan.settings, url=target.url, model=target.model or "", input_form=form)
         if target.form.traits():
@@ -136,7 +138,9 @@ def command(
         if plan.against:
             steps.step(f"Connecting to {plan.against}")
             first = record.found
-            other = record.discover(plan.against, key=key, request=request, model=model, dialect=dialect)
+            other = record.discover(
+                plan.against, key=key, request=request, model=model, dialect=dialect, deadline=deadline
+            )
             record.found = (*first, *record.found)
         header = describe(settings)
         record.header(target, url=url, model=model, dialect=dialect, seed=settings.seed, load=header)

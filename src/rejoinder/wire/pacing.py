@@ -54,6 +54,15 @@ class Pacer:
         """The seconds between two starts."""
         return self._gap
 
+    @property
+    def least(self) -> float:
+        """The seconds between two starts that the rate limit alone makes."""
+        return self._least
+
+    def now(self) -> float:
+        """Return the time of the clock."""
+        return self._clock()
+
     async def wait(self, requests: int = 1) -> float:
         """Wait until this number of requests may start together; return the time of the clock.
 

@@ -60,6 +60,8 @@ _FIELD: Final = re.compile(
     re.DOTALL,
 )
 _INDEXES: Final = re.compile(r'"(?:output|content|summary)_index"\s*+:\s*+(\d++)|"item_id"\s*+:\s*+("[^"]*+")')
+_URL_HEADERS: Final = frozenset({"location", "content-location"})
+_PASSWORD: Final = re.compile(r"(?<=//)([^/?#\s@:\"'<>]*):[^/?#\s\"'<>]+@")
 _PARAMETER: Final = re.compile(r"(?<=[?&;])([^=&;#\s\"'<>]+)=([^&;#\s\"'<>]+)")
 
 _Span = tuple[int, int]
@@ -272,9 +274,13 @@ class Redactor:
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> Headers:
         """Return the headers with credentials replaced by ``[redacted]`` and the key masked elsewhere."""
-        return tuple(
-            (self.text(name), REDACTED if name.lower() in self._names else self.text(value)) for name, value in headers
-        )
+        return tuple((self.text(name), self._value(name.lower(), value)) for name, value in headers)
+
+    def _value(self, name: str, value: str) -> str:
+        if name in self._names:
+            return REDACTED
+        masked = self.text(value)
+        return shown_url(masked) if name in _URL_HEADERS else masked
 
     def chunks(self, chunks: Iterable[Chunk]) -> Chunks:
         """Return the chunks with the key masked, also where it is split between chunks; times and sizes stay."""
@@ -288,7 +294,11 @@ def query_secrets(url: str) -> list[str]:
 
 
 def shown_url(text: str) -> str:
-    """Return a text with the values of query parameters that carry credentials replaced by ``[redacted]``."""
+    """Return a text in which ``[redacted]`` replaces the passwords of URLs.
+
+    It also replaces the values of their query parameters that carry credentials.
+    """
+    text = _PASSWORD.sub(lambda m: f"{m[1]}:{REDACTED}@", text)
     return _PARAMETER.sub(lambda m: f"{m[1]}={REDACTED}" if SECRET_NAME.search(unquote(m[1])) else m[0], text)
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from rejoinder.budgets import INPUT_CERTIFICATES
 from rejoinder.errors import UsageError
-from rejoinder.input_file import parse_json_file, read_text
+from rejoinder.input_file import check_file, parse_json_file, read_text
 from rejoinder.model.exchange import Headers
 from rejoinder.model.header import RequestRecord
 from rejoinder.wire.redact import MIN_SECRET, REDACTED, SECRET_NAME, Redactor
@@ -117,12 +118,16 @@ class RequestOptions:
         if not (self.ca_file or self.client_cert):
             return None
         try:
+            if self.ca_file:
+                check_file(self.ca_file, INPUT_CERTIFICATES)
             context = ssl.create_default_context(cafile=self.ca_file or None)
         except (OSError, ValueError) as error:
             what = _why(error, "it contains no certificate in PEM format")
             raise UsageError(f"Cannot use --ca-file {self.ca_file}: {what}.", "Name a file in PEM format.") from error
         if self.client_cert:
             try:
+                for file in filter(None, (self.client_cert, self.client_key)):
+                    check_file(file, INPUT_CERTIFICATES)
                 # Without a password of its own, OpenSSL would ask for one on the terminal.
                 context.load_cert_chain(self.client_cert, self.client_key or None, password=lambda: "")
             except (OSError, ValueError) as error:

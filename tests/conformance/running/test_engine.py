@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
+from rejoinder.budgets import CASE_SPARE_TIMEOUTS, REQUEST_TIMEOUTS
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
@@ -315,6 +317,53 @@ def test_waits_for_a_busy_endpoint_are_part_of_the_timeout() -> None:
     assert len(seen) == 3
     assert clock.slept == 4
     assert "the endpoint was busy at each try" in result.warnings[0]
+
+
+def slow_and_busy(clock: Clock, seconds: float, refusals: int) -> Answer:
+    """Return an endpoint that takes some seconds for each reply, and refuses each request a number of times first."""
+    tries: Counter[bytes] = Counter()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        clock.slept += seconds
+        tries[request.content] += 1
+        busy = tries[request.content] <= refusals
+        return httpx.Response(503, headers={"retry-after": "1"}) if busy else httpx.Response(200, json=REPLY)
+
+    return answer
+
+
+def test_a_case_may_take_its_time_for_each_of_its_requests() -> None:
+    clock, settings = paced()
+    result, seen = run(cases(1, 10), slow_and_busy(clock, 4.9, 0), deadline=5.0, **settings)
+    assert [exchange.status for exchange in seen] == [200] * 10
+    assert result.warnings == []
+
+
+def test_a_case_ends_with_its_time_and_the_run_is_incomplete() -> None:
+    clock, settings = paced()
+    result, seen = run(cases(1, 10), slow_and_busy(clock, 4.0, 2), deadline=5.0, **settings)
+    sent = len({exchange.request.body for exchange in seen})
+    assert 3 <= sent < 10
+    assert clock.slept <= (10 + CASE_SPARE_TIMEOUTS) * 5 + 5
+    late = f"{10 - sent} requests were not sent, because the time of the case was up: c0."
+    assert result.warnings[0] == late
+    assert (result.unsent, result.incomplete) == (10 - sent, True)
+
+
+def test_a_request_takes_three_timeouts_at_most() -> None:
+    clock, settings = paced()
+    result, seen = run(cases(1, 1), slow_and_busy(clock, 4.0, 100), deadline=5.0, **settings)
+    assert clock.slept <= REQUEST_TIMEOUTS * 5 + 5
+    assert Tag.BUSY in seen[-1].tags
+    assert "the endpoint was busy at each try" in result.warnings[0]
+
+
+def test_waits_for_a_rate_limit_are_no_part_of_the_time_of_a_case() -> None:
+    clock, settings = paced(1 / 30)
+    result, seen = run(cases(4, 3), slow_and_busy(clock, 0.1, 0), deadline=5.0, **settings)
+    assert [exchange.status for exchange in seen] == [200] * 12
+    assert clock.slept >= 11 * 30
+    assert result.warnings == []
 
 
 @pytest.mark.parametrize(("deadline", "outage"), [(30.0, 30.0), (300.0, MAX_OUTAGE)])
