@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from rich.text import Text
 
 from rejoinder.formatting import format_percent, format_seconds, plural, value_of
 from rejoinder.model.outcomes import RequestOutcome
+from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.insights.insight import Insight
+from rejoinder.reports.parts.insights.tokens import token_insights
+from rejoinder.reports.parts.insights.waits import connection_insights, pause_insights, retry_insights
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.terminal_text import wrap
 
 _STALL: Final = 10
 """The multiple of the median from which a noticeable gap is a stall."""
 _STALL_LEAST: Final = 0.1
 _COALESCED: Final = 1.5
-
-
-class Insight(NamedTuple):
-    """Something about the run that a figure alone does not say; ``severity`` is that of its sign."""
-
-    severity: str
-    text: str
 
 
 def read(report: ReportModel) -> list[Insight] | None:
@@ -61,7 +61,30 @@ def read(report: ReportModel) -> list[Insight] | None:
     if together is not None and together >= _COALESCED:
         text = f"{together:.2g} content events per network read on average, so ITL is the time between reads."
         insights.append(Insight("info", f"Coalesced events: {text}"))
+    if total is not None:
+        insights += token_insights(total)
+    if latencies is not None:
+        insights += retry_insights(latencies)
+        if total is not None:
+            insights += [*pause_insights(total, latencies), *connection_insights(total, latencies)]
     return sorted(insights, key=lambda insight: ("fail", "warn", "info", "pass").index(insight.severity)) or None
 
 
-PART: Final = Part(__name__, Area.LOAD, 205, read)
+def terminal(insights: list[Insight], report: ReportModel, width: int) -> list[Text]:
+    """Return the observations without which the figures of the terminal would mislead."""
+    lines: list[Text] = []
+    for insight in insights:
+        if insight.terminal:
+            lines += wrap(insight.text, width, " " * 6)
+    return lines
+
+
+def markdown(insights: list[Insight], report: ReportModel, room: int) -> list[str]:
+    """Return the same observations as a list."""
+    lines = [f"- {escape(insight.text)}" for insight in insights if insight.terminal]
+    return [*lines, ""] if lines else []
+
+
+PART: Final = Part(
+    __name__, Area.LOAD, 205, read, markdown=markdown, markdown_order=255, terminal=terminal, terminal_order=255
+)

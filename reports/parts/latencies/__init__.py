@@ -17,6 +17,9 @@ from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.steady_state import PART as STEADY_STATE
 from rejoinder.reports.terminal_text import fill
 
+_SCHEDULED: Final = "  scheduled"
+_SCHEDULE: Final = "scheduled: from the scheduled start"
+
 
 @dataclass(frozen=True, slots=True)
 class LatencyDistribution:
@@ -24,10 +27,16 @@ class LatencyDistribution:
 
     metric: str
     title: str
+    group: str
     meaning: str
     only_ok: bool
     values: Histogram
     bounds: Percentiles | None = None
+
+    @property
+    def group_title(self) -> str:
+        """The heading of the rows among which it stands."""
+        return (self.group[:1].upper() + self.group[1:]) or "Other"
 
     @property
     def n(self) -> int:
@@ -54,10 +63,14 @@ class LatencyDistribution:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """The distributions of a load, and the outcomes of the requests that they cover."""
+    """The distributions of a load, and the outcomes of the requests that they cover.
+
+    ``scheduled``: requests started on a schedule, as in an open loop.
+    """
 
     distributions: list[LatencyDistribution]
     covers: list[str]
+    scheduled: bool
 
     @property
     def of_all(self) -> list[LatencyDistribution]:
@@ -75,7 +88,8 @@ def read(report: ReportModel) -> Latencies | None:
     if not samples:
         return None
     covers = [outcome.value for outcome in total.latencies_over] if total else []
-    return Latencies(_distributions(samples, total.percentiles if total else ()), covers)
+    scheduled = total is not None and total.mode == "open"
+    return Latencies(_distributions(samples, total.percentiles if total else ()), covers, scheduled)
 
 
 def _distributions(samples: Sequence[HistogramSample], bounds: Sequence[Percentiles]) -> list[LatencyDistribution]:
@@ -87,14 +101,17 @@ def _distributions(samples: Sequence[HistogramSample], bounds: Sequence[Percenti
             LatencyDistribution(
                 metric=metric,
                 title=row.label if row else metric,
+                group=row.group if row else "",
                 meaning=_meaning(row) if row else "",
                 only_ok=metric.endswith("_ok"),
                 values=sample.values,
                 bounds=sure.get(sample.metric),
             )
         )
-    order = {metric: index for index, metric in enumerate(TIMES)}
-    return sorted(found, key=lambda d: (d.only_ok, order.get(d.metric.removesuffix("_ok"), len(order))))
+    groups = list(dict.fromkeys(row.group for row in TIMES.values()))
+    order = {row.name: (groups.index(row.group), index) for index, row in enumerate(TIMES.values())}
+    last = (len(groups), 0)
+    return sorted(found, key=lambda d: (d.only_ok, order.get(d.metric.removesuffix("_ok"), last)))
 
 
 def _meaning(metric: Metric) -> str:
@@ -126,11 +143,11 @@ def markdown(latencies: Latencies, report: ReportModel, room: int) -> list[str]:
         f"| Latency{mark} | Samples | " + " | ".join(f"p{p:g}" for p in PERCENTILES) + " | max |",
         "|---|---:|" + "---:|" * (len(PERCENTILES) + 1),
     ]
-    for distribution in latencies.of_all[:12]:
+    for distribution in latencies.of_all[:20]:
         values = " | ".join(distribution.percentile_text(p) for p in PERCENTILES)
         name, longest = escape(distribution.title), format_seconds(distribution.values.longest)
         lines.append(f"| {name} | {distribution.n:,} | {values} | {longest} |")
-    rows = [row for distribution in latencies.of_all[:12] if (row := row_of(distribution.metric))]
+    rows = [row for distribution in latencies.of_all[:20] if (row := row_of(distribution.metric))]
     names = _long_names(rows)
     return [*lines, *(["", escape(f"{', '.join(names)}.")] if names else []), ""]
 
@@ -141,14 +158,17 @@ def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text
     mark = f", {_mark(report)}" if _mark(report) else ""
     for metric in times_shown(Place.TERMINAL):
         distribution = latencies.find(metric.name)
-        if distribution:
+        # In a closed loop the schedule is the end of the request before.
+        if distribution and (not metric.since or latencies.scheduled):
             percents = metric.percentiles(Place.TERMINAL)
             figures = "  ".join(f"p{p:g} {format_seconds(distribution.percentile(p)):<7}" for p in percents)
             lacking = [p for p in percents if distribution.percentile(p) is None]
             needs = f", p{lacking[0]:g} needs {format_count(values_for(lacking[0]))}" if lacking else ""
             shown.append(metric)
-            lines.append(Text(f"        {metric.label:<11} {figures}  n={format_count(distribution.n)}{needs}{mark}"))
-    return [*lines, *(Text(f"        {line}", "dim") for line in fill(_long_names(shown), ", ", width - 8))]
+            label = _SCHEDULED if metric.since else metric.label
+            lines.append(Text(f"        {label:<11} {figures}  n={format_count(distribution.n)}{needs}{mark}"))
+    names = [*_long_names(shown), *([_SCHEDULE] if any(metric.since for metric in shown) else [])]
+    return [*lines, *(Text(f"        {line}", "dim") for line in fill(names, ", ", width - 8))]
 
 
 PART: Final = Part(__name__, Area.LOAD, 250, read, markdown=markdown, terminal=terminal, page_values=page_values)

@@ -57,6 +57,8 @@ class LoadSummary:
     duration: float | None = None
     rate: float | None = None
     tokens_rate: float | None = None
+    tokens_estimated: str = ""
+    """The share of the output tokens that was estimated from the text, as ``50 % estimated``; empty where none was."""
     judged: tuple[int, int] | None = None
     """How many responses were checked against all rules, of how many that the rules apply to."""
     unsteady: str = ""
@@ -108,6 +110,12 @@ class LoadSummary:
     def only_nonconforming(self) -> bool:
         """Whether all requests that failed did so because the response broke a MUST rule."""
         return 0 < self.bad == self.counts.get(RequestOutcome.NONCONFORMING, 0)
+
+    @property
+    def tokens_text(self) -> str:
+        """The rate of output tokens with its unit, and how many of them were estimated."""
+        estimated = f" ({self.tokens_estimated})" if self.tokens_estimated else ""
+        return f"{format_rate(self.tokens_rate)} output tokens/s{estimated}"
 
     @property
     def succeeded_text(self) -> str:
@@ -208,6 +216,8 @@ def _outcomes(run: Run) -> OutcomeCounts:
 def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.duration = total.issued
     load.rate, load.tokens_rate = total.rates.ok_per_s, total.rates.output_tokens_per_s
+    if total.tokens is not None and total.tokens.estimated:
+        load.tokens_estimated = f"{format_percent(total.tokens.estimated, total.output_tokens)} estimated"
     load.verdict = total.self_check.verdict.value
     load.reasons = [one_line(reason, 300) for reason in total.self_check.reasons[:8]]
     applicable, counted = judgeable_of(total.outcomes), counted_of(total.outcomes)
@@ -225,8 +235,8 @@ def page_values(load: LoadSummary, report: ReportModel) -> dict[str, Any]:
 
 def load_figures(load: LoadSummary, latencies: Latencies | None) -> list[str]:
     """Return the rates and the percentiles that matter most, as text, such as ``TTFT p50 8 ms``."""
-    rates = [(load.rate, "successful requests/s"), (load.tokens_rate, "output tokens/s")]
-    figures = [f"{format_rate(rate)} {unit}" for rate, unit in rates if rate]
+    rates = [f"{format_rate(load.rate)} successful requests/s"] if load.rate else []
+    figures = [*rates, *([load.tokens_text] if load.tokens_rate else [])]
     return [*figures, *(f"{title} {value}" for title, value in _headlines(latencies, known=True)[:2])]
 
 
@@ -248,7 +258,7 @@ def markdown(load: LoadSummary, report: ReportModel, room: int) -> list[str]:
     verdict = f"**{escape(load.verdict)}**{reasons} · " if load.verdict else ""
     figures = (
         f"{verdict}{load.succeeded_text} ({format_percent(load.ok, load.started)})"
-        f" · {format_rate(load.rate)} successful requests/s · {format_rate(load.tokens_rate)} output tokens/s"
+        f" · {format_rate(load.rate)} successful requests/s · {load.tokens_text}"
     )
     others = [escape(load.others_text), ""] if load.others_text and report.rules else []  # else the verdict has it
     return ["### Load", "", figures, "", *others]
@@ -261,7 +271,7 @@ def terminal(load: LoadSummary, report: ReportModel, width: int) -> list[Text]:
         head.append(f"{load.verdict}  ", "bold green" if load.verdict == "VALID" else "bold yellow")
     head.append(
         f"{load.succeeded_text}, {format_rate(load.rate)}/s"
-        + (f", {format_rate(load.tokens_rate)} output tokens/s" if load.tokens_rate is not None else "")
+        + (f", {load.tokens_text}" if load.tokens_rate is not None else "")
     )
     lines = [Text(), head]
     for reason in load.reasons[:2]:

@@ -43,11 +43,11 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One row of the table.
 
     ``definition`` says from what to what, ``elsewhere`` what other tools call it. ``short`` is the title where room is
-    scarce. ``objective`` and ``change``: whether ``--slo`` and ``--max-change`` take it. ``per_request`` names the time
-    of a single request that a limit without a statistic applies to; empty: there is none. ``rate_field`` names a rate
-    in the ``load`` line. ``shown`` gives for each place the percentiles that it shows. ``pooled``: a request has many
-    values, which hang together, so that they are not tested. ``since`` names the metric that this one extends back to
-    the scheduled start.
+    scarce. ``group`` is the part of a table that it belongs to. ``objective`` and ``change``: whether ``--slo`` and
+    ``--max-change`` take it. ``per_request`` names the time of a single request that a limit without a statistic
+    applies to; empty: there is none. ``rate_field`` names a rate in the ``load`` line. ``shown`` gives for each place
+    the percentiles that it shows. ``pooled``: a request has many values, which hang together, so that they are not
+    tested. ``since`` names the metric that this one extends back to the scheduled start.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     higher_is_better: bool
     elsewhere: str = ""
     short: str = ""
+    group: str = "latency"
     objective: bool = True
     change: bool = True
     per_request: str = ""

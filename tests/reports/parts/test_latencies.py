@@ -68,6 +68,7 @@ def test_the_table_has_the_percentiles_of_each_metric(loads: ModuleType, run_of:
     found = run_of(loads.histogram("ttft", [t / 1000 for t in range(1, 1001)]), loads.histogram("e2e", [2.0] * 4))
     rows = table(found, "<h3>Latency")
     assert rows[0] == ["Metric", "p50", "p90", "p95", "p99", "p99.9", "max", "mean", "samples"]
+    assert rows.pop(1) == ["Latency"]
     assert rows[1][1:] == ["500 ms", "900 ms", "950 ms", "990 ms", "999 ms", "1.00 s", "500 ms", "1,000"]
     assert rows[2][1:] == ["2.00 s", "–", "–", "–", "–", "2.00 s", "2.00 s", "4"]
     markdown, terminal = forms(LATENCIES, found)
@@ -78,3 +79,29 @@ def test_the_table_has_the_percentiles_of_each_metric(loads: ModuleType, run_of:
     assert [line.partition("n=")[2] for line in terminal[:2]] == ["1,000", "4, p90 needs 10"]
     assert terminal[2].split() == ["TTFT:", "time", "to", "first", "token"]
     assert "p50 500 ms" in terminal[0]
+
+
+def test_metrics_stand_in_groups(loads: ModuleType, run_of: Any, table: Any) -> None:
+    names = ("stranger", "failed_latency", "connect", "itl", "tpot", "ttft")
+    rows = table(run_of(*(loads.histogram(name, [0.1]) for name in names)), "<h3>Latency")
+    assert [row[0] for row in rows[1:]] == [
+        "Latency", "TTFT", "Streaming", "ITL", "TPOT", "Connection and start", "TCP connect", "Failed requests",
+        "Failed E2E", "Other", "stranger",
+    ]  # fmt: skip
+
+
+def test_the_terminal_has_times_from_the_schedule_for_open_loops_only(
+    loads: ModuleType, run_of: Any, screen: Any
+) -> None:
+    sent = [loads.Sent(t / 10, 0.1, [0.02, 0.02], tokens=3, lag=0.4) for t in range(5)]
+    lines = screen(run_of(*loads.recorded(sent))).splitlines()
+    (ttft,) = [number for number, line in enumerate(lines) if line.split()[:1] == ["TTFT"]]
+    assert (lines[ttft].split()[1:4], lines[ttft + 1].split()[:4]) == (
+        ["p50", "100", "ms"],
+        ["scheduled", "p50", "500", "ms"],
+    )
+    assert any(line.split()[:4] == ["TPOT", "p50", "20.0", "ms"] for line in lines)
+    assert "scheduled: from the scheduled start" in " ".join(lines)
+    closed = screen(run_of(*loads.recorded(sent, rate=None, concurrency=2)))
+    assert "TPOT" in closed
+    assert "scheduled" not in closed
