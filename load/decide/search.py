@@ -188,7 +188,7 @@ def parse_range(text: str) -> tuple[float, float]:
 
 def throughput(step: SearchStep) -> float:
     """Return what a step brought: output tokens a second, or answers a second where nothing counted tokens."""
-    return step.output_tokens_per_s or step.ok_per_s
+    return step.output_tokens_per_s or step.ok_per_s or 0.0
 
 
 def knee(steps: Sequence[SearchStep]) -> int | None:

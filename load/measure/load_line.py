@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 import msgspec
 
-from rejoinder.formatting import plural, value_of
+from rejoinder.formatting import plural
 from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_check
 from rejoinder.load.measure.stationarity import SpanKeeper, find_stationarity
-from rejoinder.load.measure.stats import RunStats, TimeBucket, numbers_of
+from rejoinder.load.measure.stats import RunStats
+from rejoinder.load.measure.throughput import Window, closed_window, open_window, totals_within
 from rejoinder.load.objectives.check_sample import Voided, estimate_voided
 from rejoinder.load.objectives.confidence import percentile_lines
 from rejoinder.load.objectives.slo import RequestLimits, evaluate, parse_slos
 from rejoinder.load.settings import LoadSettings
-from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import ANSWERED, OUTCOMES, RequestOutcome, good_of
 from rejoinder.model.samples import HistogramSample, LoadSample, Rates, RuleUnderLoad, Sample, ScenarioOutcomes
-
-_STEADY_SHARE: Final = 0.8
 
 
 def load_line(
@@ -30,8 +27,8 @@ def load_line(
 
     ``issued`` is for how many seconds requests were started; ``notes`` are further reasons to suspect the result.
     """
-    window = steady_window(stats, settings, issued)
-    whole = (0.0, max(issued, (max(stats.seconds, default=0) + 1.0) if stats.seconds else issued))
+    window = rates_window(stats, settings, issued)
+    in_flight = stats.throughput.mean_in_flight(window.edges)
     lost = requests_lost(stats, checks)
     counts = stats.outcomes + Counter({RequestOutcome.LOST: lost})
     outcomes = {name: counts[name] for name in OUTCOMES if counts[name]}
@@ -54,9 +51,12 @@ def load_line(
         broken=stats.broken,
         conformance=_conformance(stats),
         issued=round(issued, 3),
-        window=window,
+        window=_rounded(window.edges),
+        started_window=_rounded(window.starts),
+        in_flight=None if in_flight is None else round(in_flight, 3),
         rates=rates,
-        rates_whole_run=_without_voided(rates_within(stats, whole), *shares),
+        no_rates=window.why,
+        rates_whole_run=_without_voided(rates_within(stats, _whole(stats, issued)), *shares),
         latencies_over=list(ANSWERED),
         input_tokens=stats.input_tokens,
         output_tokens=stats.output_tokens,
@@ -128,56 +128,50 @@ def _without_voided(rates: Rates, ok: float, good: float) -> Rates:
     """Return rates of which only those shares of the good responses are left."""
     if ok == good == 1.0:
         return rates
+
+    def left(rate: float | None, share: float) -> float | None:
+        return None if rate is None else round(rate * share, 3)
+
     return msgspec.structs.replace(
         rates,
-        ok_per_s=round(rates.ok_per_s * ok, 3),
-        ok_output_tokens_per_s=round(rates.ok_output_tokens_per_s * ok, 3),
-        good_per_s=round(rates.good_per_s * good, 3),
+        ok_per_s=left(rates.ok_per_s, ok),
+        ok_output_tokens_per_s=left(rates.ok_output_tokens_per_s, ok),
+        good_per_s=left(rates.good_per_s, good),
     )
 
 
-def steady_window(stats: RunStats, settings: LoadSettings, issued: float) -> tuple[float, float]:
-    """Return the part of the run in which the load was what was asked for, in seconds.
-
-    Closed loop: the longest run of whole seconds with at least 80 % of the peak in flight at both edges. Open loop:
-    from the time by which half of the requests of the first moment had ended, to the last start. ``issued`` is how long
-    requests were issued. A run too short for that gets the time after its ramp.
-    """
+def rates_window(stats: RunStats, settings: LoadSettings, issued: float) -> Window:
+    """Return the window over which the rates of a run are computed; ``issued`` is how long requests were started."""
+    counts = stats.throughput
     if settings.mode == "open":
-        median = value_of(stats.histograms.get("e2e", Histogram()).percentile(50))
-        return round(min(median or 0.0, issued / 2), 3), round(issued, 3)
-    levels = [0, *(second.in_flight for second in stats.second_samples())]
-    floor = _STEADY_SHARE * max(levels)
-    best = (0, 0)
-    begin = None
-    for number, level in enumerate(levels):
-        if level < floor or not level or number > issued:
-            begin = None
-        elif begin is None:
-            begin = number
-        elif number - begin > best[1] - best[0]:
-            best = (begin, number)
-    if best[1] > best[0]:
-        return float(best[0]), float(best[1])
-    return round(min(settings.ramp_seconds, issued), 3), round(issued, 3)
+        return open_window(counts, issued=issued)
+    if settings.requests is not None and counts.last_start is not None:
+        started = sum(found.started for found in counts.slices.values())
+        issued = min(issued, counts.last_start) if started >= settings.requests else issued
+    users = settings.concurrency or 1
+    return closed_window(counts, ramp=settings.ramp_seconds, users=users, issued=issued)
 
 
-def rates_within(stats: RunStats, window: tuple[float, float]) -> Rates:
-    """Return totals per second inside a window; a second that is partly inside counts by that part."""
-    low, high = window
-    totals = dict.fromkeys(numbers_of(TimeBucket), 0.0)
-    for number, second in stats.seconds.items():
-        part = min(high, number + 1) - max(low, number)
-        if part > 0:
-            for name in totals:
-                totals[name] += getattr(second, name) * part
-    length = high - low
-    rates = Rates(
-        **{f"{name}_per_s": round(total / length, 3) if length > 0 else 0.0 for name, total in totals.items()}
-    )
+def rates_within(stats: RunStats, window: Window) -> Rates:
+    """Return what a window counts, per second of its length; without a length there are no rates."""
+    length, begun = window.high - window.low, window.starts[1] - window.starts[0]
+    totals = totals_within(stats.throughput, window.first, window.last) if length > 0 else {}
+    rates = {f"{name}_per_s": round(total / length, 3) for name, total in totals.items()}
     if not stats.tokens.cached_of:
-        rates.uncached_input_tokens_per_s = None
-    return rates
+        rates.pop("uncached_input_tokens_per_s", None)
+    return Rates(**rates, started_per_s=round(window.started / begun, 3) if begun > 0 and window.started else None)
+
+
+def _whole(stats: RunStats, issued: float) -> Window:
+    """Return the whole run, from its start to the last end of a request or the last start, as a window."""
+    counts = stats.throughput
+    edges = (0.0, max(issued, counts.last_finish or 0.0))
+    started = sum(found.started for found in counts.slices.values())
+    return Window(*edges, first=0, last=max(counts.slices, default=-1), starts=edges, started=started)
+
+
+def _rounded(edges: tuple[float, float]) -> tuple[float, float]:
+    return round(edges[0], 6), round(edges[1], 6)
 
 
 def unjudged_sentence(line: LoadSample) -> str:

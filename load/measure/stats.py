@@ -24,6 +24,7 @@ from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.measure import EventSpan, Measurement
 from rejoinder.load.measure.recording import Opening, Recording
 from rejoinder.load.measure.stationarity import Span
+from rejoinder.load.measure.throughput import Throughput
 from rejoinder.load.measure.tokens import Doubt
 from rejoinder.load.objectives.check_sample import GroupCounts
 from rejoinder.load.objectives.slo import RequestLimits
@@ -61,19 +62,14 @@ class JsonStruct(Struct):
 class TimeBucket(Struct):
     """What happened in one second of the run; tokens are counted when they arrived, not when their request ended.
 
-    The numbers become the rates of the ``load`` line. ``ttft`` has the first tokens that arrived in this second,
-    ``gaps`` the gaps between content that ended in it, by the lower bound of their length in milliseconds.
+    ``ttft`` has the first tokens that arrived in this second, ``gaps`` the gaps between content that ended in it, by
+    the lower bound of their length in milliseconds. Rates are computed from :class:`Throughput`.
     """
 
     started: int = 0
     finished: int = 0
     failed: int = 0
     output_tokens: float = 0.0
-    ok: int = 0
-    good: int = 0
-    ok_output_tokens: float = 0.0
-    input_tokens: float = 0.0
-    uncached_input_tokens: float = 0.0
     ttft: Histogram = field(default_factory=Histogram)
     gaps: Counter[int] = field(default_factory=Counter)
 
@@ -126,6 +122,7 @@ class RunStats(JsonStruct):
     scenarios: dict[str, Counter[RequestOutcome]] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
     seconds: dict[int, TimeBucket] = field(default_factory=dict)
+    throughput: Throughput = field(default_factory=Throughput)
     requests: list[RequestSample] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -158,7 +155,6 @@ class RunStats(JsonStruct):
         self._second(start).started += 1
         last = self._second(end)
         last.finished += 1
-        last.ok += row.good
         # Requests that were in flight at the end count as failed in their last second.
         last.failed += not row.good and outcome is not RequestOutcome.CANCELLED
         good = limits.keeps(outcome, times)
@@ -167,7 +163,7 @@ class RunStats(JsonStruct):
             group = self.groups.setdefault(recording.one_in, GroupCounts())
             voided = None if outcome is RequestOutcome.UNJUDGED else measured.voided
             group.add(voided, limits.keeps(RequestOutcome.OK, times))
-        last.good += good
+        self.throughput.count(start, end, outcome, good=good)
         self._count_times(times, measured, answered, row.good)
         if answered:
             self._count_tokens(measured, start, row.good)
@@ -220,13 +216,15 @@ class RunStats(JsonStruct):
         if content:
             first = self._second(start + content[0][0])
             first.ttft.add(content[0][0])
-            first.input_tokens += given
-            first.uncached_input_tokens += max(0, given - (cached or 0))
+            fed = self.throughput.at(start + content[0][0])
+            fed.input_tokens += given
+            fed.uncached_input_tokens += max(0, given - (cached or 0))
         for at, amount in measured.arrivals():
-            second = self._second(start + at)
-            second.output_tokens += amount
+            self._second(start + at).output_tokens += amount
+            piece = self.throughput.at(start + at)
+            piece.output_tokens += amount
             if good:
-                second.ok_output_tokens += amount
+                piece.ok_output_tokens += amount
 
     def _count_details(self, measured: Measurement) -> None:
         usage, tokens, details = measured.usage, measured.tokens, self.tokens
@@ -289,6 +287,7 @@ class RunStats(JsonStruct):
             self.histograms.setdefault(metric, Histogram()).merge(histogram)
         for number, second in other.seconds.items():
             self.seconds.setdefault(number, TimeBucket()).merge(second)
+        self.throughput.merge(other.throughput)
         self.requests.extend(other.requests)
         self.spans.extend(other.spans)
         for signature, exchange in other.evidence:

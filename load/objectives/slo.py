@@ -4,7 +4,7 @@
     ttft<300ms          a limit for each single request; goodput counts the requests within all such limits
     goodput>=95%        share of the started requests that succeeded within every limit; with /s, a rate
     error<1%            share of the started requests that failed; any outcome can be named instead
-    output_tokens>500/s a rate over the steady window of the run
+    output_tokens>500/s a rate over the rate window of the run
 
 For goodput, a percentile is also a limit for single requests, unless its metric has a limit for single requests.
 Requests that the workload cancels (outcome ``cancelled``) do not count as started here.

@@ -35,7 +35,7 @@ def _metrics() -> str:
         for row in TIMES.values()
     ]
     lines += md.table(["metric", "title", "definition", "`--slo`", "`--max-change`"], rows)
-    lines += ["## Rates", "", "Rates are computed over the steady window.", ""]
+    lines += ["## Rates", "", "Rates are computed over the rate window of the run.", ""]
     lines += md.table(
         ["metric", "title", "definition"],
         [(_names(row.name, row.aliases), md.text(row.title), md.text(row.meaning)) for row in RATES.values()],

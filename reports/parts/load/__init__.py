@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +30,7 @@ MEASUREMENT: Final = {
     "CLIENT-BOUND": "The load generator was the bottleneck. These figures do not describe the endpoint.",
 }
 """What each verdict of the load generator's self-check means for the reader."""
+_KEPT: Final = 0.9
 _REMEDY: Final = "Use more --processes or a dedicated machine."
 
 
@@ -56,9 +58,19 @@ class LoadSummary:
     reasons: list[str] = field(default_factory=list)
     duration: float | None = None
     rate: float | None = None
+    """Successful requests per second."""
     tokens_rate: float | None = None
+    """Output tokens of the same requests per second."""
     tokens_estimated: str = ""
     """The share of the output tokens that was estimated from the text, as ``50 % estimated``; empty where none was."""
+    window: tuple[float, float] | None = None
+    """The part of the run over which both were computed, in seconds from its start."""
+    no_rates: str = ""
+    """Why there is no such part, as a clause."""
+    in_flight: float | None = None
+    """The mean number of requests in flight in it."""
+    concurrency: int | None = None
+    """How many a closed loop was to keep in flight."""
     judged: tuple[int, int] | None = None
     """How many responses were checked against all rules, of how many that the rules apply to."""
     unsteady: str = ""
@@ -166,6 +178,28 @@ class LoadSummary:
         return f"Missed: {join_list(texts, 4)}." if texts else ""
 
     @property
+    def window_text(self) -> str:
+        """The part of the run over which rates were computed, as a phrase, or why there is none."""
+        if self.no_rates:
+            return f"no rates: {self.no_rates}"
+        if self.window is None:
+            return ""
+        return f"over {_clock(self.window[0])} to {_clock(self.window[1])}"
+
+    @property
+    def in_flight_text(self) -> str:
+        """The mean number of requests in flight, as a sentence; empty where it is not known."""
+        if self.in_flight is None:
+            return ""
+        asked = "" if self.concurrency is None else f" of {self.concurrency:,}"
+        return f"{format_rate(self.in_flight)}{asked} requests were in flight on average."
+
+    @property
+    def kept(self) -> bool:
+        """Whether a closed loop kept its concurrency, to a tenth."""
+        return self.concurrency is None or self.in_flight is None or self.in_flight >= _KEPT * self.concurrency
+
+    @property
     def caution(self) -> str:
         """What the reader must know of a measurement that is not valid, or of a run that was not steady."""
         valid = "" if self.verdict == "VALID" else MEASUREMENT.get(self.verdict, "")
@@ -184,19 +218,26 @@ def read(report: ReportModel) -> LoadSummary | None:
         load.warnings.append(f"The outcomes add up to {sum(counts.values()):,}, but {started} started.")
     timeline, state = report.get(TIMELINE), report.get(STEADY_STATE)
     load.unsteady = state.headline if state and state.unsteady else ""
-    if total is None:
+    if total is not None:
+        _read_totals(load, total)
+    else:
         load.whole = False
         ended = len(run.samples_of(SearchStep)) or len(run.samples_of(Repeat))
         covered = f"the {plural(ended, 'completed step')}" if ended else "what was written before that"
         load.warnings.append(f"The load run ended early and has no totals. The figures cover {covered}.")
         load.duration = timeline.end if timeline else None
-    else:
-        _read_totals(load, total)
-    if load.rate is None and load.duration:
-        load.rate = load.ok / load.duration
-    if load.tokens_rate is None and load.duration and timeline and any(point.tokens for point in timeline.points):
-        load.tokens_rate = sum(point.tokens for point in timeline.points) * timeline.step / load.duration
+        if load.duration:
+            _read_rates(load, run.samples_of(RequestSample))
     return load
+
+
+def _read_rates(load: LoadSummary, requests: Sequence[RequestSample]) -> None:
+    """Compute the rates of a run without totals over the whole of it; sums of tokens are those of its request lines."""
+    assert load.duration
+    load.window = 0.0, load.duration
+    load.rate = load.ok / load.duration
+    tokens = sum((line.output_tokens or 0) * line.weight for line in requests if line.outcome.row.good)
+    load.tokens_rate = tokens / load.duration if tokens else None
 
 
 def _outcomes(run: Run) -> OutcomeCounts:
@@ -215,16 +256,26 @@ def _outcomes(run: Run) -> OutcomeCounts:
 
 def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.duration = total.issued
-    load.rate, load.tokens_rate = total.rates.ok_per_s, total.rates.output_tokens_per_s
+    load.rate, load.tokens_rate = total.rates.ok_per_s, total.rates.ok_output_tokens_per_s
     if total.tokens is not None and total.tokens.estimated:
         load.tokens_estimated = f"{format_percent(total.tokens.estimated, total.output_tokens)} estimated"
+    load.window = total.window if total.window[1] > total.window[0] else None
+    load.no_rates = total.no_rates
+    load.in_flight = total.in_flight
+    asked = total.settings.get("concurrency")
+    load.concurrency = asked if total.mode == "closed" and isinstance(asked, int) and asked > 0 else None
     load.verdict = total.self_check.verdict.value
-    load.reasons = [one_line(reason, 300) for reason in total.self_check.reasons[:8]]
+    load.reasons = [one_line(reason, 1000) for reason in total.self_check.reasons[:20]]
     applicable, counted = judgeable_of(total.outcomes), counted_of(total.outcomes)
     if total.judged <= applicable and applicable:
         load.judged = total.judged, applicable
     if total.limits and 0 < counted >= total.good:
         load.goodput = total.good / counted
+
+
+def _clock(seconds: float) -> str:
+    """Return a time of the run, to a millisecond in the first second, else to a tenth of a second."""
+    return f"{seconds:.3f} s" if 0 < seconds < 1 else f"{seconds:,.1f} s"
 
 
 def page_values(load: LoadSummary, report: ReportModel) -> dict[str, Any]:
@@ -254,12 +305,14 @@ def _headlines(latencies: Latencies | None, *, known: bool = False) -> list[tupl
 
 def markdown(load: LoadSummary, report: ReportModel, room: int) -> list[str]:
     """Return the figures that matter most."""
-    reasons = "".join(f"; {escape(reason)}" for reason in load.reasons[:3])
+    reasons = "".join(f"; {escape(reason)}" for reason in load.reasons)
     verdict = f"**{escape(load.verdict)}**{reasons} · " if load.verdict else ""
     figures = (
         f"{verdict}{load.succeeded_text} ({format_percent(load.ok, load.started)})"
         f" · {format_rate(load.rate)} successful requests/s · {load.tokens_text}"
+        f"{f' ({load.window_text})' if load.window_text else ''}"
     )
+    figures += f" · {escape(load.in_flight_text)}" if load.in_flight_text and not load.kept else ""
     others = [escape(load.others_text), ""] if load.others_text and report.rules else []  # else the verdict has it
     return ["### Load", "", figures, "", *others]
 
@@ -274,8 +327,14 @@ def terminal(load: LoadSummary, report: ReportModel, width: int) -> list[Text]:
         + (f", {load.tokens_text}" if load.tokens_rate is not None else "")
     )
     lines = [Text(), head]
-    for reason in load.reasons[:2]:
+    if load.window_text:
+        lines += wrap(
+            f"Rates {load.window_text}." if load.window else f"{load.window_text.capitalize()}.", width, " " * 6
+        )
+    for reason in load.reasons:
         lines += wrap(reason, width, " " * 6, "yellow")
+    if not load.kept:
+        lines += wrap(load.in_flight_text, width, " " * 6, "yellow")
     if load.others_text and report.rules:  # else the verdict has it
         lines.append(Text(f"        {load.others_text}", "yellow"))
     return lines

@@ -60,7 +60,7 @@ class SearchSummary:
 
     def throughput(self, step: SearchStep) -> float:
         """Return what a step brought, per second."""
-        return step.output_tokens_per_s if self.counts_tokens else step.ok_per_s
+        return (step.output_tokens_per_s if self.counts_tokens else step.ok_per_s) or 0.0
 
     def throughput_text(self, step: SearchStep) -> str:
         """Return the same with its unit."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from rejoinder.formatting import as_number, one_line
+from rejoinder.model.samples import LoadSample
 from rejoinder.reports.model import Area, Part, ReportModel
 
 
@@ -31,9 +32,18 @@ def read(report: ReportModel) -> LoadDetails | None:
     check = msgspec.structs.asdict(total.self_check)
     return LoadDetails(
         settings=_texts(settings, 32),
-        rates=[(name, _text(value)) for name, value in msgspec.structs.asdict(total.rates).items()],
+        rates=_rates(total),
         self_check=_texts({name: check[name] for name in check if name not in ("verdict", "reasons")}, 24),
     )
+
+
+def _rates(total: LoadSample) -> list[tuple[str, str]]:
+    """Return the rates with the parts of the run over which they were computed."""
+    windows = {"window": total.window, "started_window": total.started_window}
+    found = [(name, f"{edges[0]:.4g} s to {edges[1]:.4g} s") for name, edges in windows.items() if edges]
+    rates = msgspec.structs.asdict(total.rates)
+    found += [(name, _text(value)) for name, value in rates.items() if value is not None]
+    return found + ([] if total.in_flight is None else [("in_flight", _text(total.in_flight))])
 
 
 def _texts(values: Mapping[str, Any], most: int) -> list[tuple[str, str]]:

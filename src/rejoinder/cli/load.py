@@ -15,7 +15,7 @@ from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording
 from rejoinder.cli._terminal import echo
 from rejoinder.errors import EXIT_CODES, ExitCode
-from rejoinder.formatting import format_seconds, plural
+from rejoinder.formatting import format_rate, format_seconds, plural
 from rejoinder.load.options import LoadOption, OptionGroup, all_options
 from rejoinder.model.histogram import values_for
 from rejoinder.model.metrics import SHARES
@@ -233,7 +233,10 @@ def repeat_endpoint(
 
     def show(repeat: Repeat) -> None:
         found = repeat.figures
-        parts = [f"{found['requests']:.2f} succeeded/s", f"{found['output_tokens']:.0f} output tokens/s"]
+        parts = [
+            f"{format_rate(found.get('requests'))} succeeded/s",
+            f"{format_rate(found.get('output_tokens'))} output tokens/s",
+        ]
         names = {"ttft:p50": "TTFT p50", "ttft:p99": "TTFT p99", "e2e:p50": "E2E p50"}
         parts += [f"{title} {format_seconds(found[name])}" for name, title in names.items() if name in found]
         parts += [repeat.verdict] if repeat.verdict.rank else []
@@ -271,7 +274,10 @@ def search_endpoint(
 
     def show(step: SearchStep) -> None:
         pace = f"{step.concurrency} concurrent" if step.rate is None else f"{step.rate:g} requests/s"
-        parts = [f"{step.ok_per_s:.2f} succeeded/s", f"{step.output_tokens_per_s:.0f} output tokens/s"]
+        parts = [
+            f"{format_rate(step.ok_per_s)} succeeded/s",
+            f"{format_rate(step.output_tokens_per_s)} output tokens/s",
+        ]
         first, whole = step.latency("ttft_p99"), step.latency("e2e_p50")
         if whole is not None:
             ttft = format_seconds(first) if first is not None else f"needs {values_for(99)} samples"

@@ -188,9 +188,11 @@ class SearchStep(Sample, tag="step", kw_only=True):
     started: Annotated[Count, about("requests that started")]
     outcomes: Outcomes
     verdict: Annotated[Validity, about("self-check of the load generator")]
-    ok_per_s: Annotated[PerSecond, about("requests that succeeded, in the steady window")]
-    output_tokens_per_s: Annotated[PerSecond, about("output tokens of these requests, in the steady window")]
     good: Annotated[Count, about("requests that succeeded within every limit")]
+    ok_per_s: Annotated[PerSecond | None, about("requests that succeeded, in the window of the step")] = None
+    output_tokens_per_s: Annotated[
+        PerSecond | None, about("output tokens of these requests, in the window of the step")
+    ] = None
     concurrency: Annotated[Count | None, about("requests in flight; sweeps only")] = None
     rate: Annotated[PerSecond | None, about("requests per second; searches for the highest rate only")] = None
     repeat: Annotated[Count | None, about("number of the run at this rate, from 0")] = None
@@ -265,16 +267,18 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
 
 
 class Rates(Struct, kw_only=True, omit_defaults=True):
-    """Totals per second over a part of the run; tokens count when they arrive."""
+    """Totals per second over a part of the run; tokens count when they arrive. What cannot be known is absent."""
 
-    started_per_s: Annotated[PerSecond, about("requests that started")]
-    finished_per_s: Annotated[PerSecond, about("requests that ended")]
-    failed_per_s: Annotated[PerSecond, about("requests that failed; cancelled ones do not count")]
-    output_tokens_per_s: Annotated[PerSecond, about("output tokens of all requests")]
-    ok_per_s: Annotated[PerSecond, about("requests that succeeded")]
-    good_per_s: Annotated[PerSecond, about("requests that succeeded within every limit")]
-    ok_output_tokens_per_s: Annotated[PerSecond, about("output tokens of requests that succeeded")]
-    input_tokens_per_s: Annotated[PerSecond, about("input tokens, counted when the first content arrived")]
+    started_per_s: Annotated[PerSecond | None, about("requests that started")] = None
+    finished_per_s: Annotated[PerSecond | None, about("requests that ended")] = None
+    failed_per_s: Annotated[PerSecond | None, about("requests that failed; cancelled ones do not count")] = None
+    output_tokens_per_s: Annotated[PerSecond | None, about("output tokens of all requests")] = None
+    ok_per_s: Annotated[PerSecond | None, about("requests that succeeded")] = None
+    good_per_s: Annotated[PerSecond | None, about("requests that succeeded within every limit")] = None
+    ok_output_tokens_per_s: Annotated[PerSecond | None, about("output tokens of requests that succeeded")] = None
+    input_tokens_per_s: Annotated[PerSecond | None, about("input tokens, counted when the first content arrived")] = (
+        None
+    )
     uncached_input_tokens_per_s: Annotated[
         PerSecond | None, about("those that usage does not report as cached; absent without cached_tokens in usage")
     ] = None
@@ -469,8 +473,10 @@ class LoadSample(Sample, tag="load", kw_only=True):
     judged: Annotated[Count, about("responses that were checked against all rules")]
     unjudged: Annotated[Count, about("responses checked for event order, terminal event and canary only")]
     issued: Annotated[Seconds, about("how long requests were started")]
-    window: Annotated[tuple[Seconds, Seconds], about("the steady window, since the start of the run")]
-    rates: Annotated[Rates, about("over the steady window")]
+    window: Annotated[
+        tuple[Seconds, Seconds], about("the window over which rates are computed, since the start of the run")
+    ]
+    rates: Annotated[Rates, about("over the window; starts over started_window")]
     rates_whole_run: Annotated[Rates, about("over the whole run")]
     latencies_over: Annotated[list[RequestOutcome], about("the outcomes whose requests the histograms cover")]
     input_tokens: Annotated[Count, about("input tokens of all requests")]
@@ -490,6 +496,11 @@ class LoadSample(Sample, tag="load", kw_only=True):
     unjudged_voided_most: Annotated[Count, about("99 % upper bound of that number")] = 0
     broken: Annotated[Count, about("checked responses that broke a MUST rule")] = 0
     conformance: Annotated[list[RuleUnderLoad], about("the MUST rules that checked responses broke")] = []
+    started_window: Annotated[
+        tuple[Seconds, Seconds] | None, about("the part of the run over which starts are counted")
+    ] = None
+    in_flight: Annotated[Number | None, about("mean number of requests in flight in the window")] = None
+    no_rates: Annotated[str, about("why the window has no length, so that there are no rates")] = ""
     scenarios: Annotated[list[ScenarioOutcomes], about("outcomes by scenario of the workload")] = []
     limits: Annotated[list[str], about("the limits for single requests that goodput uses")] = []
     slos: Annotated[list[SloResult], about("results of the SLOs")] = []

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rejoinder.load.measure.load_line import load_line, rates_within, steady_window
+from rejoinder.load.measure.load_line import load_line
 from rejoinder.load.measure.measure import Measurement, take_times
 from rejoinder.load.measure.recording import Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import GAP_BOUNDS, RunStats
+from rejoinder.load.measure.throughput import slice_width
 from rejoinder.load.measure.tokens import Tokens
 from rejoinder.load.objectives.slo import RequestLimits, parse_slos
 from rejoinder.load.settings import LoadSettings
@@ -96,25 +97,38 @@ def users(number: int, length: int, issued: int) -> list[Sent]:
 
 def test_a_closed_loop_by_hand() -> None:
     requests = users(4, length=2000, issued=10_000)
-    line = load_line(stats_of(requests), [SelfCheck(started=len(requests))], CLOSED, issued=10.0)
-    # In flight at the end of each second: 1, 2, 3, 4, 4, ... and all four when the run ends, where they are cut off.
-    assert line.window == (4.0, 10.0)
-    # A ends at 2.5, 4.5, 6.5, 8.5, B at 3.5, 5.5, 7.5, 9.5, C at 4.5, 6.5, 8.5, D at 5.5, 7.5, 9.5: 12 of these in 6 s.
-    assert line.rates.ok_per_s == line.rates.finished_per_s == line.rates.good_per_s == 2.0
-    # As many began, since each user goes on at once: at 4.5, 6.5 and 8.5, or 5.5, 7.5 and 9.5.
-    assert line.rates.started_per_s == 2.0
-    # Four users with 2 tokens a second each are 48 tokens in 6 s. Those of requests that were cut off do not count,
-    # which are those of A and C at 9 and 9.5.
-    assert line.rates.ok_output_tokens_per_s == line.rates.output_tokens_per_s == pytest.approx(44 / 6, abs=1e-3)
-    # Input tokens count when the first content comes: A's at 5 and 7, B's at 4, 6 and 8, C's at 5 and 7, D's as B's.
-    assert line.rates.input_tokens_per_s == pytest.approx(100 / 6, abs=1e-3)
-    # What was cut off is no success, and counts in the second in which the run ends.
+    settings = replace(CLOSED, ramp=3.6)
+    line = load_line(stats_of(requests), [SelfCheck(started=len(requests))], settings, issued=10.0)
+    # All four are in flight after the ramp. The last start is at 9.5, with the ends of B and D.
+    assert line.window == (3.6, 9.5)
+    assert line.in_flight == 4.0
+    # A and C end at 4.5, 6.5, 8.5, B and D at 5.5, 7.5, 9.5: 12 ends in 5.9 s.
+    assert (
+        line.rates.ok_per_s == line.rates.finished_per_s == line.rates.good_per_s == pytest.approx(12 / 5.9, abs=1e-3)
+    )
+    # As many began, since each user goes on at once.
+    assert (line.started_window, line.rates.started_per_s) == ((3.6, 9.5), pytest.approx(12 / 5.9, abs=1e-3))
+    # Tokens come each half second: of A and C at 4, 4.5, 5 ... 8.5, of B and D at 4, 4.5, ... 9.5. Those of requests
+    # that were cut off do not count, which are those of A and C at 9 and 9.5.
+    tokens = 2 * 10 + 2 * 12
+    assert line.rates.ok_output_tokens_per_s == line.rates.output_tokens_per_s
+    assert line.rates.output_tokens_per_s == pytest.approx(tokens / 5.9, abs=1e-3)
+    # Input tokens count when the first content comes: of A and C at 5 and 7, of B and D at 4, 6 and 8.
+    assert line.rates.input_tokens_per_s == pytest.approx(100 / 5.9, abs=1e-3)
+    # What was cut off is no success, and counts when the run ends, after the window. All 18 end by 10 s.
     assert line.rates.failed_per_s == 0
-    assert line.rates_whole_run.failed_per_s == pytest.approx(4 / 11, abs=1e-3)
-    assert line.rates_whole_run.ok_per_s == pytest.approx(14 / 11, abs=1e-3)
-    assert line.rates_whole_run.ok_output_tokens_per_s == pytest.approx(14 * 4 / 11, abs=1e-3)
+    assert line.rates_whole_run.failed_per_s == pytest.approx(4 / 10, abs=1e-3)
+    assert line.rates_whole_run.ok_per_s == pytest.approx(14 / 10, abs=1e-3)
+    assert line.rates_whole_run.started_per_s == pytest.approx(18 / 10, abs=1e-3)
+    assert line.rates_whole_run.ok_output_tokens_per_s == pytest.approx(14 * 4 / 10, abs=1e-3)
     assert line.outcomes == {"ok": 14, "censored": 4}
     assert (line.started, line.good, line.output_tokens, line.input_tokens) == (18, 14, 56, 140)
+
+
+def test_the_ramp_is_part_of_a_window_that_is_not_told_of_it() -> None:
+    line = load_line(stats_of(users(4, length=2000, issued=10_000)), [], CLOSED, issued=10.0)
+    # From the first start on. One user is in flight for 9 s, the others for 8, 7 and 6 s.
+    assert (line.window, line.in_flight) == ((0.5, 9.5), pytest.approx(30 / 9, abs=1e-3))
 
 
 def test_an_open_loop_by_hand() -> None:
@@ -122,106 +136,30 @@ def test_an_open_loop_by_hand() -> None:
     requests = [Sent(1000 * number, [(200, 3), (1400, 5)], 1400, input_tokens=7) for number in range(8)]
     requests[-1] = requests[-1]._replace(outcome=RequestOutcome.FAILED)
     line = load_line(stats_of(requests, shift=0.25), [SelfCheck(started=8)], OPEN, issued=7.25)
-    # The window begins after the median length, 1.4 s, and ends with the last start.
-    assert line.window == (1.4, 7.25)
-    length = 7.25 - 1.4
-    # One starts in each second: 0.6 of second 1, all of 2 to 6, and a quarter of second 7.
-    assert line.rates.started_per_s == pytest.approx((0.6 + 5 + 0.25) / length, abs=1e-3) == 1.0
-    # One ends in each second from 1 to 8, of which the last failed.
-    assert line.rates.ok_per_s == pytest.approx((0.6 + 5 + 0.25) / length, abs=1e-3)
+    # From the first end to the last end while requests were started.
+    assert line.window == (1.40025, 6.40025)
+    assert line.rates.ok_per_s == 1.0
     assert line.rates.failed_per_s == 0.0
-    assert line.rates_whole_run.failed_per_s == pytest.approx(1 / 9, abs=1e-3)
-    # In each second from 1 to 6 come 8 tokens; in second 7 only the last 5 of the request begun at 6 s.
-    assert line.rates.ok_output_tokens_per_s == pytest.approx((0.6 * 8 + 5 * 8 + 0.25 * 5) / length, abs=1e-3)
-    assert line.rates.input_tokens_per_s == pytest.approx((0.6 * 7 + 5 * 7) / length, abs=1e-3)
+    assert line.in_flight == pytest.approx(1.4, abs=2e-3)
+    # Starts count for as long as requests were started.
+    assert (line.started_window, line.rates.started_per_s) == ((0, 7.25), pytest.approx(8 / 7.25, abs=1e-3))
+    assert line.rates_whole_run.failed_per_s == pytest.approx(1 / 8.40025, abs=1e-3)
+    # In each second come 8 tokens.
+    assert line.rates.ok_output_tokens_per_s == pytest.approx(8, abs=1e-3)
+    assert line.rates.input_tokens_per_s == pytest.approx(7, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("length", "issued", "window"),
-    [
-        (300, 10.0, (0.3, 10.0)),
-        (300, 9.9994, (0.3, 9.999)),
-        (300, 0.5, (0.25, 0.5)),  # more than half is never left out
-        (6000, 10.0, (5.0, 10.0)),
-    ],
-)
-def test_an_open_loop_is_steady_after_the_median_end(length: int, issued: float, window: tuple[float, float]) -> None:
-    # Of three the median is the second; one that failed has no end to end.
-    lengths = [length - 100, length, length + 100]
-    requests = [Sent(0, [], each) for each in lengths] + [Sent(0, [], 9000, RequestOutcome.TIMEOUT)] * 3
-    assert steady_window(stats_of(requests), OPEN, issued) == pytest.approx(window, abs=1e-3)
-    assert steady_window(RunStats(), OPEN, issued) == (0.0, round(issued, 3))
-
-
-def test_a_closed_loop_without_a_steady_second_gets_what_follows_the_ramp() -> None:
-    requests = [Sent(100, [], 300), Sent(600, [], 200)]
-    for ramp, issued, window in ((0.25, 0.9, (0.25, 0.9)), (5.0, 0.9, (0.9, 0.9)), (0.1239, 0.8888, (0.124, 0.889))):
-        assert steady_window(stats_of(requests), replace(CLOSED, ramp=ramp), issued) == window
-    # A window without a length has no rates.
-    rates = rates_within(stats_of(requests), (0.9, 0.9))
-    assert {getattr(rates, name) for name in Rates.__struct_fields__} == {0.0, None}
-
-
-def test_the_ramp_and_the_drain_are_left_out() -> None:
-    long = Sent(200, [], 9500)
-    pairs = [Sent(1000 * second + begun, [], 1000) for second in range(2, 7) for begun in (-500, -400)]
-    assert steady_window(stats_of([long, *pairs]), CLOSED, issued=8.0) == (2.0, 6.0)
-    # What was issued ends the window, whatever was in flight then.
-    assert steady_window(stats_of([long, *pairs]), CLOSED, issued=4.9) == (2.0, 4.0)
-
-
-@pytest.mark.parametrize(("in_dip", "window"), [(8, (1.0, 9.0)), (7, (1.0, 4.0))])
-def test_the_load_is_steady_while_four_of_five_are_in_flight(in_dip: int, window: tuple[float, float]) -> None:
-    # Ten in flight at the end of each second from 0 to 8, but ``in_dip`` at the end of second 4. Of two windows as
-    # long as each other the first is taken.
-    steady = [Sent(500, [], 8500)] * in_dip
-    others = [Sent(500, [], 4000), Sent(5200, [], 3800)] * (10 - in_dip)
-    assert steady_window(stats_of([*steady, *others]), CLOSED, issued=10.0) == window
-
-
-@pytest.mark.parametrize(
-    ("window", "seconds"),
-    [((0, 10), 10), ((0, 4), 4), ((2.25, 5), 2.75), ((2.25, 5.5), 3.25), ((2.2, 2.7), 0.5), ((8, 12), 2)],
-)
-def test_a_second_that_is_partly_in_the_window_counts_by_that_part(window: tuple[float, float], seconds: float) -> None:
-    # One request in each second from 0 to 9 s, each of 4 tokens in its own second.
-    requests = [Sent(1000 * number, [(100, 4)], 500) for number in range(10)]
-    rates, length = rates_within(stats_of(requests), window), window[1] - window[0]
-    assert rates.ok_per_s == rates.started_per_s == pytest.approx(seconds / length, abs=1e-3)
-    assert rates.ok_output_tokens_per_s == pytest.approx(4 * seconds / length, abs=1e-3)
-
-
-def test_a_part_of_a_busy_second_counts_by_its_length() -> None:
-    stats = stats_of([Sent(1000, [], 500)] * 8)
-    # Half of the second in which all eight ran, and one second in which none did.
-    assert rates_within(stats, (1.5, 3.0)).ok_per_s == pytest.approx(8 * 0.5 / 1.5, abs=1e-3)
+def test_a_window_without_a_length_has_no_rates_and_says_why() -> None:
+    alone = load_line(stats_of([Sent(0, [], 300)]), [], OPEN, issued=1.0)
+    assert (alone.rates.ok_per_s, alone.no_rates) == (None, "only one request ended")
+    assert "ok_per_s" not in alone.to_json()["rates"]
+    # Over the whole run there is one.
+    assert alone.rates_whole_run.ok_per_s == 1.0
+    nothing = load_line(RunStats(), [], CLOSED, issued=0.0)
+    assert (nothing.rates, nothing.in_flight, nothing.no_rates) == (Rates(), None, "no request was sent")
 
 
 # The reference: every definition taken word for word, over single requests and thousandths of seconds.
-
-
-def reference_window(requests: Sequence[Sent], settings: LoadSettings, issued: float) -> tuple[float, float]:
-    """Return the steady window by trying out every one."""
-    if settings.mode == "open":
-        lengths = sorted(sent.length / 1000 for sent in requests if sent.answered)
-        median = lengths[math.ceil(len(lengths) / 2) - 1] if lengths else 0.0
-        return min(median, issued / 2), issued
-
-    def in_flight(second: int) -> int:
-        return sum(sent.start < 1000 * second <= sent.end for sent in requests)
-
-    last = max((sent.end // 1000 + 1 for sent in requests), default=0)
-    levels = [in_flight(second) for second in range(last + 1)]
-    windows = [
-        (begin, end)
-        for begin in range(last + 1)
-        for end in range(begin + 1, last + 1)
-        if end <= issued and all(level and level >= 0.8 * max(levels) for level in levels[begin : end + 1])
-    ]
-    if windows:
-        begin, end = max(windows, key=lambda window: (window[1] - window[0], -window[0]))
-        return float(begin), float(end)
-    return min(settings.ramp_seconds, issued), issued
 
 
 def proven(requests: Sequence[Sent]) -> Sequence[RequestOutcome]:
@@ -232,30 +170,30 @@ def proven(requests: Sequence[Sent]) -> Sequence[RequestOutcome]:
     return SUCCEEDED if any(sent.outcome is OK for sent in requests) else (OK,)
 
 
-def reference_rates(requests: Sequence[Sent], window: tuple[float, float], limit: int) -> dict[str, float]:
-    """Return each rate: what fell into a second is spread over the second, and counts by the part in the window."""
-    fell: Counter[tuple[str, int]] = Counter()
+def counted(requests: Sequence[Sent], low: float, high: float, limit: int) -> dict[str, float]:
+    """Return what falls after ``low`` and not after ``high``, in seconds."""
+    found = dict.fromkeys((name.removesuffix("_per_s") for name in Rates.__struct_fields__), 0.0)
+
+    def inside(at: int) -> bool:
+        return low < (at + 0.25) / 1000 <= high
+
     succeeded = proven(requests)
     for sent in requests:
         good = sent.outcome in succeeded and bool(sent.content) and sent.content[0][0] < limit
-        fell["started", sent.start // 1000] += 1
-        fell["finished", sent.end // 1000] += 1
-        fell["failed", sent.end // 1000] += sent.outcome not in (*SUCCEEDED, CANCELLED)
-        fell["ok", sent.end // 1000] += sent.outcome in succeeded
-        fell["good", sent.end // 1000] += good
+        found["started"] += inside(sent.start)
+        found["finished"] += inside(sent.end)
+        found["failed"] += inside(sent.end) and sent.outcome not in (*SUCCEEDED, CANCELLED)
+        found["ok"] += inside(sent.end) and sent.outcome in succeeded
+        found["good"] += inside(sent.end) and good
         if sent.answered:
             for at, tokens in sent.content:
-                fell["output_tokens", (sent.start + at) // 1000] += tokens
-                fell["ok_output_tokens", (sent.start + at) // 1000] += tokens * (sent.outcome in succeeded)
+                came = tokens * inside(sent.start + at)
+                found["output_tokens"] += came
+                found["ok_output_tokens"] += came * (sent.outcome in succeeded)
             if sent.content:
-                fell["input_tokens", (sent.start + sent.content[0][0]) // 1000] += sent.input_tokens
-    low, high = window
-    rates = dict.fromkeys((name.removesuffix("_per_s") for name in Rates.__struct_fields__), 0.0)
-    del rates["uncached_input_tokens"]  # not known: no usage has cached_tokens
-    for (name, second), amount in fell.items():
-        inside = max(0.0, min(high, second + 1) - max(low, second))
-        rates[name] += amount * inside / (high - low) if high > low else 0.0
-    return rates
+                found["input_tokens"] += sent.input_tokens * inside(sent.start + sent.content[0][0])
+    del found["uncached_input_tokens"]  # not known: no usage has cached_tokens
+    return found
 
 
 @st.composite
@@ -281,21 +219,28 @@ def test_totals_are_those_of_the_reference(requests: list[Sent], settings: LoadS
     stats = stats_of(requests, settings.slos, shift=0.25)
     line = load_line(stats, [SelfCheck(started=len(requests))], settings, issued=issued)
 
-    expected = reference_window(requests, settings, issued)
-    assert line.window == pytest.approx(expected, rel=1e-3, abs=2e-3)
-    whole = (0.0, max([issued, *(sent.end // 1000 + 1 for sent in requests)]))
-    for found, window in ((line.rates, line.window), (line.rates_whole_run, whole)):
-        wanted = reference_rates(requests, window, limit=701)
-        assert {name: getattr(found, f"{name}_per_s") for name in wanted} == pytest.approx(wanted, abs=1e-3)
+    low, high = line.window
+    # Counts are exact to a slice at either edge, and over the whole run.
+    widths = [slice_width(round(edge * 1e3)) / 1e3 for edge in (low, high)]
+    least = counted(requests, low + widths[0], high - widths[1], limit=701)
+    most = counted(requests, low - widths[0], high + widths[1], limit=701)
+    for name in least if high > low else ():
+        if name != "started":
+            amount = getattr(line.rates, f"{name}_per_s") * (high - low)
+            assert least[name] - 0.01 <= amount <= most[name] + 0.01
+    length = max([issued, *((sent.end + 0.25) / 1000 for sent in requests)])
+    for name, amount in counted(requests, -1, length, limit=701).items():
+        found = getattr(line.rates_whole_run, f"{name}_per_s")
+        assert found == (pytest.approx(amount / length, abs=1e-3) if requests else None) or not amount
 
     outcomes = Counter(sent.outcome for sent in requests)
     assert (line.outcomes, line.started) == (dict(outcomes), len(requests))
     within = [sent for sent in requests if sent.content and sent.content[0][0] < 701]
     good = sum(sent.outcome in proven(requests) for sent in within)
     unknown = RequestOutcome.UNJUDGED in {sent.outcome for sent in within} - set(proven(requests))
-    counted = len(requests) - outcomes[CANCELLED]
+    asked = len(requests) - outcomes[CANCELLED]
     assert line.good == good
-    assert line.slos[1].value == (pytest.approx(good / counted) if counted and not unknown else None)
+    assert line.slos[1].value == (pytest.approx(good / asked) if asked and not unknown else None)
     answered = [sent for sent in requests if sent.answered]
     assert line.output_tokens == sum(sent.tokens for sent in answered)
     assert line.input_tokens == sum(sent.input_tokens for sent in answered)

@@ -93,6 +93,8 @@ def numbers(tally: RunStats) -> dict[str, Any]:
         number: {name: round(value, 6) if isinstance(value, float) else value for name, value in second.items()}
         for number, second in sorted(record["seconds"].items())
     }
+    slices = record["throughput"]["slices"]
+    record["throughput"]["slices"] = {key: [round(value, 6) for value in slices[key]] for key in sorted(slices)}
     return record
 
 
@@ -128,7 +130,7 @@ def test_nonconforming_requests_are_measured_but_not_ok() -> None:
     assert tally.histograms["ttft"].n == 2
     assert tally.histograms["ttft_ok"].n == 1
     line = load_line(tally, [SelfCheck(started=3)], SETTINGS, issued=1)
-    assert line.rates_whole_run.ok_per_s == pytest.approx(0.5)
+    assert line.rates_whole_run.ok_per_s == pytest.approx(1.0)
     assert line.rules == {"SSE-03": 1}
 
 
@@ -224,10 +226,11 @@ def test_a_request_is_counted_everywhere_once() -> None:
     assert stats.evidence[0][1] == EXCHANGE.to_json()
     # Begun at 1.25 s: the content came at 1.75, 2 and 3 s, the end at 3.75 s.
     seconds = {
-        number: (second.started, second.finished, second.failed, round(second.output_tokens, 6), second.input_tokens)
+        number: (second.started, second.finished, second.failed, round(second.output_tokens, 6))
         for number, second in sorted(stats.seconds.items())
     }
-    assert seconds == {1: (2, 0, 0, 2, 12), 2: (0, 0, 0, 6, 0), 3: (0, 2, 1, 2, 0)}
+    assert seconds == {1: (2, 0, 0, 2), 2: (0, 0, 0, 6), 3: (0, 2, 1, 2)}
+    assert stats.throughput.slices[1750].input_tokens == 12
     assert {number: dict(second.gaps) for number, second in stats.seconds.items() if second.gaps} == {
         2: {200: 1}, 3: {1000: 1}
     }  # fmt: skip
@@ -245,7 +248,7 @@ def test_tokens_without_content_came_at_the_end_and_answers_without_usage_are_co
     add(stats, 0.5, 1.0, content=[(0.1, 1)], deltas=1)
     assert {number: second.output_tokens for number, second in sorted(stats.seconds.items())} == {0: 0, 1: 0, 2: 8}
     assert (stats.output_tokens, stats.tokens.without_usage) == (8, 1)
-    assert stats.seconds[2].ok_output_tokens == 8
+    assert stats.throughput.slices[2500].ok_output_tokens == 8
     # What did not come to an end of its own has no tokens, whatever it brought.
     add(stats, 0.5, 1.0, "truncated", content=[(0.1, 1)], deltas=1, output_tokens=3)
     assert (stats.output_tokens, stats.deltas, stats.tokens.without_usage) == (8, 1, 1)
@@ -269,14 +272,16 @@ def test_what_usage_says_of_tokens_is_added_up() -> None:
         estimated_responses=2, zero=1, too_many=1, too_few=1,
     )  # fmt: skip
     assert (stats.input_tokens, stats.output_tokens) == (110, 40)
-    second = stats.seconds[0]
-    assert (second.output_tokens, second.input_tokens, second.uncached_input_tokens) == (pytest.approx(40), 110, 20)
+    piece = stats.throughput.slices[200]
+    assert (stats.seconds[0].output_tokens, piece.input_tokens, piece.uncached_input_tokens) == (
+        pytest.approx(40), 110, 20
+    )  # fmt: skip
     twice = RunStats.from_json(json.loads(encode_stats(stats)))
     twice.merge(stats)
     assert (twice.tokens.responses, twice.tokens.cached, twice.tokens.too_few) == (10, 180, 2)
     line = load_line(twice, [], SETTINGS, issued=1.0)
     assert line.tokens == twice.tokens
-    assert (line.rates_whole_run.input_tokens_per_s, line.rates_whole_run.uncached_input_tokens_per_s) == (110, 20)
+    assert (line.rates_whole_run.input_tokens_per_s, line.rates_whole_run.uncached_input_tokens_per_s) == (220, 40)
     assert [request.estimated_tokens for request in stats.requests] == [None, None, 4, 6, None]
     assert (stats.requests[0].cached_tokens, stats.requests[0].reasoning_tokens) == (90, 5)
 
@@ -327,7 +332,7 @@ def test_good_answers_that_were_not_judged_are_counted_apart() -> None:
         stats.add(recording, EXCHANGE, measured(outcome, 1.0, content=[(at, 1)]), 0, 0, limits)
     assert stats.good == 2
     assert stats.groups == {1: GroupCounts(2, 0, 2, 1, 0, 1)}
-    assert stats.seconds[1].good == 2
+    assert stats.throughput.slices[1000].good == 2
     assert {name: histogram.n for name, histogram in stats.histograms.items() if name.startswith("e2e")} == {
         "e2e": 5, "e2e_ok": 4, "e2e_intended": 5, "e2e_intended_ok": 4
     }  # fmt: skip
@@ -402,8 +407,9 @@ def test_the_totals_of_a_run_by_hand() -> None:
     assert [found.metric for found in line.percentiles] == sorted(stats.histograms)
     assert line.self_check.lost == 3
     closed = load_line(RunStats(), [], SETTINGS, issued=2.0)
-    assert (closed.mode, closed.window) == ("closed", (0.5, 2.0))
-    assert set(msgspec.structs.asdict(closed.rates_whole_run).values()) == {0.0, None}
+    assert (closed.mode, closed.window) == ("closed", (0.0, 0.0))
+    assert closed.no_rates == "no request was sent"
+    assert {rate for rate in msgspec.structs.asdict(closed.rates_whole_run).values() if rate is not None} == {0.0}
 
 
 @given(st.lists(st.floats(0.001, 9), max_size=40), st.integers(1, 4))
@@ -506,7 +512,7 @@ def test_sums_of_everything_are_joined() -> None:
     assert first.histograms["itl"].n == 10
     assert first.seconds[2].gaps == {200: 5}
     assert first.seconds[1].ttft.n == 5
-    assert first.seconds[1].input_tokens == 60
+    assert first.throughput.slices[1750].input_tokens == 60
 
 
 def test_statistics_with_lone_surrogates_reach_the_parent() -> None:

@@ -90,8 +90,8 @@ def test_the_strips_show_each_second(loads: ModuleType, run_of: Any, drawn: Modu
     strip(tokens, 4, **{tokens.title: [list(enumerate([4, 2, 3, 0, 0]))]})
     # Of two values the first is the median and the second the p99; in second 1 no first token came.
     strip(ttft, 0.5, p50=[[(0, 0.2)], [(2, 0.1)]], p99=[[(0, 0.5)], [(2, 0.1)]])
-    # The steady window begins after the median end to end, 0.5 s, and ends with the last start.
-    assert [time(mark.at) for mark in ttft.marks] == [pytest.approx(0.5, abs=0.01), pytest.approx(4, abs=0.01)]
+    # Rates are computed from the second end, after the p95 of the durations, to the last end before 4 s.
+    assert [time(mark.at) for mark in ttft.marks] == [pytest.approx(1.4, abs=0.01), pytest.approx(2.8, abs=0.01)]
     # What failed is an area, and lines of the grid stand at the labels.
     page = render_html(run_of(*loads.recorded(sent_by_hand(loads), duration=4.0)))
     assert page.count('class="fail area"') == 1
@@ -295,7 +295,7 @@ def sweep(*steps: tuple[int, float, dict[str, float]], knee: int | None) -> Sear
         )
         for level, tokens, times in steps
     ]  # fmt: skip
-    return SearchResult(kind="sweep", steps=found, best=max(step.output_tokens_per_s for step in found), knee=knee)
+    return SearchResult(kind="sweep", steps=found, best=max(tokens for _, tokens, _ in steps), knee=knee)
 
 
 def search_run(search: SearchResult, loads: ModuleType, run_of: Any) -> Any:

@@ -44,10 +44,10 @@ def test_the_figures_of_a_run_are_those_of_its_requests(
     report = report_of(*samples)
     load, timeline = report[LOAD], report[TIMELINE]
     assert (load.started, load.ok, load.bad) == (10, 8, 2)
-    # Steady from 0.5 s, when half of the first requests had ended, to 10 s: of the first second one half counts.
-    assert timeline.window == (0.5, 10.0)
-    assert load.rate == pytest.approx((0.5 + 7) / 9.5, abs=1e-3)
-    assert load.tokens_rate == pytest.approx(4 * (0.5 + 7) / 9.5, abs=1e-3)
+    # From the first end, at 0.5 s, to the last end before 10 s: nine more end, of which two failed.
+    assert timeline.window == (0.5, 9.5)
+    assert load.rate == pytest.approx(7 / 9, abs=1e-3)
+    assert load.tokens_rate == pytest.approx(4 * 7 / 9, abs=1e-3)
     e2e = latency_of(report, "e2e")
     assert e2e is not None
     assert (e2e.n, e2e.percentile(50), e2e.values.longest) == (8, (pytest.approx(0.5, rel=1e-3), False), (0.5, False))
@@ -56,9 +56,11 @@ def test_the_figures_of_a_run_are_those_of_its_requests(
     ]  # fmt: skip
     markdown, terminal = forms(LOAD, run_of(*samples))
     assert markdown[2].endswith(
-        "8 of 10 requests succeeded (80.0 %) · 0.79 successful requests/s · 3.16 output tokens/s"
+        "8 of 10 requests succeeded (80.0 %) · 0.78 successful requests/s · 3.11 output tokens/s"
+        " (over 0.500 s to 9.5 s)"
     )
-    assert terminal[1].endswith("8 of 10 requests succeeded, 0.79/s, 3.16 output tokens/s")
+    assert terminal[1].endswith("8 of 10 requests succeeded, 0.78/s, 3.11 output tokens/s")
+    assert terminal[2].strip() == "Rates over 0.500 s to 9.5 s."
     assert "Other outcomes: 2 failed." in report[VERDICT].sentence
 
 
