@@ -26,6 +26,7 @@ RARE: Final = 0.08
 MEASURED: Final = ("ttfb", "ttfe", "ttft", "ttfo", "itl", "max_gap", "tpot", "e2e", "tail")
 LEAST_FOR_RATES: Final = 10
 """With fewer requests a load may say that it cannot know a rate."""
+NOT_STEADY: Final = "not steady"
 STATISTICS: Final = ("p50", "p90", "p99")
 
 
@@ -71,7 +72,10 @@ class Case:
     @property
     def expected(self) -> list[Expectation]:
         """Everything that must hold after it."""
-        return [*(() if self.searches else for_all(self.without)), *self.holds]
+        if self.searches:
+            return list(self.holds)
+        departs = any(one.name.startswith(NOT_STEADY) for one in self.holds)
+        return [*for_all((*self.without, "steady") if departs else self.without), *self.holds]
 
     @property
     def name(self) -> str:
@@ -215,6 +219,23 @@ def knee(level: int) -> Expectation:
     return Expectation(f"knee {level}", problem, timed=True)
 
 
+def departs(*kinds: str, growth: float | None = None) -> Expectation:
+    """The run is not steady, for one of these kinds of reasons; ``growth`` is by how much a queue grows in a second."""
+
+    def problem(met: Met) -> str:
+        found = met.load.stationarity
+        if found is None or found.state != "not steady":
+            return f"the run is {found and found.state}, expected not steady"
+        seen = {departure.kind for departure in found.departures}
+        if not seen & set(kinds):
+            return f"the run is not steady because of {sorted(seen)}, expected one of {kinds}"
+        if growth is not None and not _is_near(found.queue_growth or 0.0, growth, 0, 0.4):
+            return f"the queue grows by {found.queue_growth}/s, expected {growth:g}/s"
+        return ""
+
+    return Expectation(f"{NOT_STEADY} ({', '.join(kinds)})", problem, timed=True)
+
+
 def totals(field: str, each: float) -> Expectation:
     """A total of the run file is so much for each good answer of the server."""
 
@@ -240,6 +261,7 @@ def _for_all() -> Iterator[Expectation]:
     yield Expectation("ok rate", _rate("ok_per_s", Met.ends_within, 2), timed=True)
     yield Expectation("token rate", _rate("ok_output_tokens_per_s", Met.tokens_within, 40), timed=True)
     yield Expectation("tokens", _tokens)
+    yield Expectation("steady", _steady, timed=True)
 
 
 def _started(met: Met) -> str:
@@ -274,6 +296,11 @@ def _after_end(met: Met) -> str:
         return ""
     last = max(one.at for one in met.seen) - met.origin
     return "" if last <= met.duration + 0.25 else f"a request came {last:.2f} s after the start"
+
+
+def _steady(met: Met) -> str:
+    found = met.load.stationarity
+    return f"the run counts as not steady: {found.text}" if found and found.state == NOT_STEADY else ""
 
 
 def _measured(metric: str) -> Callable[[Met], str]:

@@ -8,7 +8,7 @@ import time
 from functools import partial
 
 from tests.truth.answers import Answer, tokens
-from tests.truth.expect import case, highest, knee, near, not_below, rate, share, slo
+from tests.truth.expect import case, departs, highest, knee, near, not_below, rate, share, slo
 from tests.truth.server import Call, behaviour
 
 capacity = partial(behaviour, "capacity")
@@ -37,10 +37,15 @@ async def served(call: Call, slots: asyncio.Semaphore, answer: Answer = SERVICE)
         rate("started", 26, 0.05),
         rate("ok", 20.5, 0.1),
         slo("error<1%", True),
+        departs("queue", growth=5.5),
         seconds=9,
     ),
     case(
-        "--rate 60 --duration 5s --slo 'e2e:p90<3s'", slo("e2e:p90<3s", False), not_below("e2e:p90", 8500), seconds=20
+        "--rate 60 --duration 5s --slo 'e2e:p90<3s'",
+        slo("e2e:p90<3s", False),
+        departs("queue", growth=39),
+        not_below("e2e:p90", 8500),
+        seconds=20,
     ),
     case("--find-rate 5..50 --slo 'e2e:p99<3s' --duration 4s", highest(20, 21.06), seconds=60),
     case("--find-rate 5..50 --slo 'e2e:p99<400ms' --duration 4s", highest(15, 21.06), seconds=60),

@@ -76,7 +76,7 @@ async def ends_with_connection(call: Call) -> None:
 
 @framing(
     "The connection is closed after each reply, which does not say so.",
-    case(CLOSED, *BASE, without=("outcomes", "exit code", "started")),
+    case(CLOSED, *BASE, without=("outcomes", "exit code", "started", "ttft", "ttfo", "e2e")),
 )
 async def closes_unannounced(call: Call) -> None:
     await call.answer()
