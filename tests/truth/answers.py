@@ -15,6 +15,8 @@ from typing import Any, Final
 
 MODEL: Final = "truth"
 ABSENT: Final = "absent"
+WORDS: Final = ("light", "house", "on", "the", "far", "shore", "of", "a", "cold", "and", "quiet", "sea")
+"""Words of one token each, in every vocabulary."""
 
 
 class Kind(StrEnum):
@@ -73,7 +75,7 @@ class Usage:
 
 def tokens(count: int = 16, first: float = 0.05, gap: float = 0.01, kind: Kind = Kind.TEXT) -> tuple[Delta, ...]:
     """Return deltas of one word each at equal distances."""
-    return tuple(Delta(first + number * gap, f"w{number} ", kind) for number in range(count))
+    return tuple(Delta(first + number * gap, WORDS[number % len(WORDS)] + " ", kind) for number in range(count))
 
 
 @dataclass(frozen=True, slots=True)

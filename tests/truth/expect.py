@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.truth.server import Fate
-from tests.truth.truth import ANSWERED, Figure, Met, band, figure_of
+from tests.truth.truth import Figure, Met, band, figure_of
 
 from rejoinder.model.histogram import values_for
 from rejoinder.model.outcomes import good_of
+from rejoinder.model.samples import LoadSample
 
 SHARE: Final = 0.10
 FLAT: Final = 0.03
 """A figure may be a tenth and 30 ms from the truth."""
 RARE: Final = 0.08
 """So much instead of the 30 ms for a p99, which one pause of the machine decides."""
-MEASURED: Final = ("ttfb", "ttfe", "ttft", "ttfo", "itl", "max_gap", "tpot", "e2e", "tail")
+MEASURED: Final = ("ttfb", "ttfe", "ttft", "ttfo", "itl", "max_gap", "tpot", "e2e", "tail", "failed_latency")
 LEAST_FOR_RATES: Final = 10
 """With fewer requests a load may say that it cannot know a rate."""
 NOT_STEADY: Final = "not steady"
@@ -236,6 +237,15 @@ def departs(*kinds: str, growth: float | None = None) -> Expectation:
     return Expectation(f"{NOT_STEADY} ({', '.join(kinds)})", problem, timed=True)
 
 
+def requests(least: int, most: int) -> Expectation:
+    """The server saw so many requests."""
+    return Expectation(
+        f"{least} to {most} requests",
+        lambda met: "" if least <= len(met.seen) <= most else f"the server saw {len(met.seen)} requests",
+        timed=True,
+    )
+
+
 def totals(field: str, each: float) -> Expectation:
     """A total of the run file is so much for each good answer of the server."""
 
@@ -248,7 +258,8 @@ def totals(field: str, each: float) -> Expectation:
 
 def for_all(without: tuple[str, ...] = ()) -> Iterator[Expectation]:
     """Yield what must hold after every load, whatever the behaviour; names in ``without`` are left out."""
-    yield from (one for one in _for_all() if one.name not in without)
+    left_out = {*without, *(f"{name} values" for name in without)}
+    yield from (one for one in _for_all() if one.name not in left_out)
 
 
 def _for_all() -> Iterator[Expectation]:
@@ -260,7 +271,14 @@ def _for_all() -> Iterator[Expectation]:
     yield from (Expectation(metric, _measured(metric), timed=True) for metric in MEASURED)
     yield Expectation("ok rate", _rate("ok_per_s", Met.ends_within, 2), timed=True)
     yield Expectation("token rate", _rate("ok_output_tokens_per_s", Met.tokens_within, 40), timed=True)
-    yield Expectation("tokens", _tokens)
+    yield Expectation("tokens", _usage("output", lambda load: load.output_tokens))
+    yield Expectation(
+        "reasoning tokens", _usage("reasoning", lambda load: load.tokens.reasoning if load.tokens else None)
+    )
+    yield Expectation("cached tokens", _usage("cached", lambda load: load.tokens.cached if load.tokens else None))
+    yield Expectation("ttft values", _count("ttft"))
+    yield Expectation("e2e values", _count("e2e"))
+    yield Expectation("connections", _connections)
     yield Expectation("steady", _steady, timed=True)
 
 
@@ -346,7 +364,24 @@ def _rate(field: str, truth: Callable[[Met, float, float], float], most: float) 
     return problem
 
 
-def _tokens(met: Met) -> str:
-    answers = [one.answer for one in met.seen if one.fate in ANSWERED and one.answer]
-    truth = sum(answer.counted.output for answer in answers if answer.counted)
-    return "" if met.load.output_tokens == truth else f"{met.load.output_tokens} output tokens, by the server {truth}"
+def _usage(field: str, reported: Callable[[LoadSample], int | None]) -> Callable[[Met], str]:
+    def problem(met: Met) -> str:
+        found, truth = reported(met.load), met.usage(field)
+        return "" if found == truth else f"{found} {field} tokens, by the server {truth}"
+
+    return problem
+
+
+def _count(metric: str) -> Callable[[Met], str]:
+    def problem(met: Met) -> str:
+        histogram, truth = met.histogram(metric), len(met.values(metric))
+        found = histogram.n if histogram else 0
+        return "" if found == truth else f"{metric} has {found} values, by the server {truth}"
+
+    return problem
+
+
+def _connections(met: Met) -> str:
+    histogram = met.histogram("connect")
+    found, truth = histogram.n if histogram else 0, sum(one.connected is not None for one in met.seen)
+    return "" if found == truth else f"connect has {found} values, by the server {truth}"

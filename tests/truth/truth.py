@@ -19,6 +19,7 @@ from rejoinder.model.runfile import Run
 from rejoinder.model.samples import HistogramSample, LoadSample, RequestSample
 
 ANSWERED: Final = (Fate.OK, Fate.INCOMPLETE, Fate.NONCONFORMING)
+REFUSED: Final = (Fate.FAILED, Fate.HTTP_4XX, Fate.HTTP_429, Fate.HTTP_5XX)
 WITHOUT_END: Final = (Fate.OPEN, Fate.TRANSPORT, Fate.TRUNCATED)
 BAND: Final = 2.0
 """Percentage points within which a percentile may be that of the server."""
@@ -126,11 +127,8 @@ class Met:
 
     def values(self, metric: str) -> list[Value]:
         """Return the true values of a time of all requests whose answer ended, or should have."""
-        found = []
-        for one in self.seen:
-            if one.fate in (*ANSWERED, *WITHOUT_END):
-                found += _values(one, metric)
-        return found
+        fates = REFUSED if metric == "failed_latency" else (*ANSWERED, *WITHOUT_END)
+        return [value for one in self.seen if one.fate in fates for value in _values(one, metric)]
 
     @cached_property
     def fates(self) -> Counter[str]:
@@ -166,9 +164,17 @@ class Met:
             if one.fate != Fate.OK or usage is None:
                 continue
             pieces = one.content or ([(one.end, 1)] if one.end is not None else [])
-            deltas = sum(count for _, count in pieces)
-            total += sum(usage.output * count / deltas for at, count in pieces if low <= at - self.origin < high)
+            deltas, streamed = sum(count for _, count in pieces), _seen_tokens(one)
+            total += sum(streamed * count / deltas for at, count in pieces if low <= at - self.origin < high)
+            begin, first = _begun(one) - self.origin, pieces[0][0] - self.origin
+            before = max(0.0, min(high, first) - max(low, begin)) / (first - begin)
+            total += (usage.output - streamed) * before  # made before anything was streamed
         return total
+
+    def usage(self, field: str) -> int:
+        """Return a sum over the usage of all whole answers."""
+        answers = [one.answer.counted for one in self.seen if one.fate in ANSWERED and one.answer]
+        return sum(getattr(usage, field) for usage in answers if usage)
 
     def in_flight(self, low: float, high: float) -> float:
         """Return how many requests were at the server on average in a part of the run."""
@@ -209,8 +215,8 @@ def _values(one: Seen, metric: str) -> list[Value]:
             at = one.content[0][0] if one.content else None
         case "ttfo":
             at = one.output
-        case "e2e":
-            at = one.end if one.end is not None else None
+        case "e2e" | "failed_latency":
+            at = one.end
         case _:
             raise ValueError(metric)
     if at is not None:

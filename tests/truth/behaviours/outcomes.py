@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.truth.answers import Answer, End, response_object, tokens
-from tests.truth.expect import case, code, missing, near, not_below, share, silent, slo
+from tests.truth.expect import case, code, missing, near, not_below, requests, share, silent, slo
 from tests.truth.server import Call, Fate, behaviour
 
 outcomes = partial(behaviour, "outcomes")
@@ -156,7 +156,10 @@ async def refused_429(call: Call) -> None:
         await call.answer()
 
 
-@outcomes("All requests are refused with 429.", case(CLOSED, missing("ttft"), missing("e2e"), share("http_429", 1)))
+@outcomes(
+    "All requests are refused with 429.",
+    case(CLOSED, missing("ttft"), missing("e2e"), share("http_429", 1), requests(4, 200)),
+)
 async def refused_all(call: Call) -> None:
     call.refuse(429, "Retry-After: 1")
 
@@ -188,12 +191,17 @@ async def error_with_200(call: Call) -> None:
         await call.answer()
 
 
-@outcomes("All replies have status 200 and an error as their body.", case(CLOSED, share("nonconforming", 1)))
+@outcomes(
+    "All replies have status 200 and an error as their body.",
+    case(CLOSED, share("nonconforming", 1), requests(4, 200), without=("failed_latency",)),
+)
 async def error_with_200_all(call: Call) -> None:
     call.refuse(200, fate=Fate.NONCONFORMING)
 
 
-@outcomes("Every reply is a redirect.", case(CLOSED, share("nonconforming", 1)))
+@outcomes(
+    "Every reply is a redirect.", case(CLOSED, share("nonconforming", 1), requests(4, 200), without=("failed_latency",))
+)
 async def redirect(call: Call) -> None:
     call.reply(307, {}, "Location: /elsewhere", fate=Fate.NONCONFORMING)
 

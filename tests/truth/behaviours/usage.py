@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from tests.truth.answers import ABSENT, Answer, Kind, Usage, tokens
-from tests.truth.expect import case, near, rate, slo, totals
+from tests.truth.expect import case, near, rate, says, slo, totals
 from tests.truth.server import Call, behaviour
 
 usage = partial(behaviour, "usage")
 CLOSED = "--concurrency 4 --duration 3s"
+ESTIMATED = ("tokens", "token rate", "tpot")
+"""What the server cannot know where tokens are estimated from the text."""
 
 
 @usage(
@@ -29,27 +31,29 @@ async def shown_reasoning(call: Call) -> None:
     await call.answer(Answer(tokens(8, kind=Kind.REASONING) + tokens(8, first=0.13)))
 
 
-@usage("No `usage`.", case(CLOSED, rate("ok_output_tokens", 320)))
+@usage("No `usage`.", case(CLOSED, rate("ok_output_tokens", 320, 0.2), without=ESTIMATED))
 async def usage_absent(call: Call) -> None:
     await call.answer(Answer(usage=ABSENT))
 
 
-@usage("`usage` is null.", case(CLOSED, rate("ok_output_tokens", 320)))
+@usage("`usage` is null.", case(CLOSED, rate("ok_output_tokens", 320, 0.2), without=ESTIMATED))
 async def usage_null(call: Call) -> None:
     await call.answer(Answer(usage="null"))
 
 
-@usage("Every 2nd answer has no `usage`.", case(CLOSED, rate("ok_output_tokens", 320)))
+@usage("Every 2nd answer has no `usage`.", case(CLOSED, rate("ok_output_tokens", 320, 0.2), without=ESTIMATED))
 async def usage_half(call: Call) -> None:
     await call.answer(Answer(usage=ABSENT if call.number % 2 else None))
 
 
-@usage("`usage` counts no tokens.", case(CLOSED, rate("ok_output_tokens", 320)))
+@usage("`usage` counts no tokens.", case(CLOSED, rate("ok_output_tokens", 320, 0.2), without=ESTIMATED))
 async def usage_zero(call: Call) -> None:
     await call.answer(Answer(usage=Usage(0)))
 
 
-@usage("`usage` counts 10 tokens a word.", case(f"{CLOSED} --max-output-tokens 2000", near("ttft:p50", 50)))
+@usage(
+    "`usage` counts 10 tokens a word.", case(f"{CLOSED} --max-output-tokens 2000", near("ttft:p50", 50), says("usage"))
+)
 async def usage_wrong(call: Call) -> None:
     await call.answer(Answer(usage=Usage(160)))
 
