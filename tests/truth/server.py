@@ -71,6 +71,8 @@ class Seen:
     would_end: float | None = None
     content: list[tuple[float, int]] = field(default_factory=list)
     answer: Answer | None = None
+    is_response: bool = True
+    """Whether what was sent is a response at all, not an error or an empty body."""
 
     @property
     def over(self) -> float | None:
@@ -112,13 +114,14 @@ class Call:
         self.write("\r\n".join([*lines, "", ""]).encode())
         self.seen.head = time.monotonic()
 
-    def reply(self, status: int, value: Any, *headers: str, fate: str | None = None) -> None:
+    def reply(self, status: int, value: dict[str, Any], *headers: str, fate: str | None = None) -> None:
         """Send a whole JSON reply."""
         data = json.dumps(value).encode()
         lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(data)}", *headers]
         self.write("\r\n".join([*lines, "", ""]).encode() + data)
         self.seen.head = self.seen.end = time.monotonic()
         self.seen.fate = fate or Fate.OK
+        self.seen.is_response = value.get("object") == "response"
 
     def refuse(self, status: int, *headers: str, fate: str = "") -> None:
         """Send an error of the API."""

@@ -215,7 +215,9 @@ def _values(one: Seen, metric: str) -> list[Value]:
             at = one.content[0][0] if one.content else None
         case "ttfo":
             at = one.output
-        case "e2e" | "failed_latency":
+        case "e2e":
+            at = one.end if one.is_response else None
+        case "failed_latency":
             at = one.end
         case _:
             raise ValueError(metric)
