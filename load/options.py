@@ -309,8 +309,12 @@ class PlanOptions:
         "Closed loop: run at each of these concurrency levels and find the knee. Examples: 1,2,4,8 or auto.",
         metavar="LEVELS", locust=False, exclusive=PACE, excludes=_COMPARED, excludes_hint=_SEARCH_HINT)
     find_rate: str = option("", OptionGroup.PACE,
-        "Open loop: find the highest rate in this range that meets every --slo. Example: 1..50. Runs each rate up to "
-        "three times.",
+        "Open loop: find the highest rate in this range that meets every --slo in a steady state. Example: 1..50.",
+        metavar="LOW..HIGH", locust=False, exclusive=PACE, excludes=_COMPARED, excludes_hint=_SEARCH_HINT,
+        needs=("slos",), needs_hint="Add an SLO. Example: --slo 'ttft:p99<300ms'.")
+    find_concurrency: str = option("", OptionGroup.PACE,
+        "Closed loop: find the highest concurrency in this range that meets every --slo in a steady state. Example: "
+        "1..64. With conversations as workload, this is the number of conversations.",
         metavar="LOW..HIGH", locust=False, exclusive=PACE, excludes=_COMPARED, excludes_hint=_SEARCH_HINT,
         needs=("slos",), needs_hint="Add an SLO. Example: --slo 'ttft:p99<300ms'.")
     repeats: int | None = option(None, OptionGroup.OBJECTIVES,

@@ -1,22 +1,22 @@
 """Searches: runs at several loads, one after the other, for the point where more load brings no more.
 
-:func:`sweep` raises the number of requests in flight and names the knee; :func:`find_rate` looks for the highest rate
-that keeps the objectives. The figures of every step are written as soon as it has ended (``step`` lines), and stand
-together in the ``load`` line (``search``); the other lines of the run file are those of the step that was chosen.
+:func:`sweep` raises the number of requests in flight and names the knee;
+:mod:`~rejoinder.load.decide.find_highest` looks for the highest load that meets the SLOs. The figures of every step are
+written as soon as it has ended (``step`` lines), and stand together in the ``load`` line (``search``); the other lines
+of the run file are those of the step that was chosen.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Final
 
 from rejoinder.errors import RejoinderError, UsageError
-from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
+from rejoinder.load.options import MAX_CONCURRENCY
+from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
@@ -30,10 +30,6 @@ KNEE: Final = 0.9
 """The knee is the least load that brings this share of the greatest throughput."""
 _NO_GAIN: Final = 1.05
 _TOLERATED: Final = 0.01
-_CLOSE: Final = 1.05
-_HALVINGS: Final = 8
-_MAJORITY: Final = 2
-"""The number of runs at one rate that must agree, of at most three."""
 EVIDENCE: Final = 20
 """The most exchanges that all steps together write to the run file."""
 
@@ -83,11 +79,18 @@ class SearchRun:
         return self.interrupted or bool(self.incomplete)
 
     def step(
-        self, settings: LoadSettings, *, choose: Callable[[SearchStep], bool], repeat: int | None = None
+        self,
+        settings: LoadSettings,
+        *,
+        choose: Callable[[SearchStep], bool],
+        repeat: int | None = None,
+        judge: Callable[[LoadResult], str] | None = None,
+        confirms: bool = False,
     ) -> SearchStep:
         """Run one step and keep its figures; its lines too if ``choose`` says that it is the best so far.
 
-        ``repeat`` is the number of the run where several are made at one rate.
+        ``repeat`` is the number of the run where several are made at one load. ``judge`` returns why the endpoint did
+        not sustain the load; empty where it did. ``confirms`` marks the run that confirms a result.
         """
         kept = KeptSamples(self._sink, self._room)
         try:
@@ -100,6 +103,9 @@ class SearchRun:
             raise StepFailedError from error
         step = step_figures(result)
         step.concurrency, step.rate, step.repeat = settings.concurrency, settings.rate, repeat
+        if judge is not None:
+            step.reason, step.confirms = judge(result), confirms
+            step.held = not step.reason
         self.steps.append(step)
         self._sink.sample(step)
         self.interrupted, self.incomplete = result.interrupted, result.incomplete
@@ -144,6 +150,8 @@ def step_figures(result: LoadResult) -> SearchStep:
         at_least=[name for name, figure in latencies.items() if figure is not None and figure.at_least],
         slos=result.load.slos,
         met=keeps(result) if result.load.slos else None,
+        duration=result.load.issued,
+        stationarity=result.load.stationarity,
     )
 
 
@@ -170,6 +178,18 @@ def parse_levels(text: str) -> list[int] | None:
     if len(levels) > MAX_STEPS:
         raise UsageError(f"--sweep has {len(levels)} levels, expected at most {MAX_STEPS}.", "Use fewer levels.")
     return levels
+
+
+def parse_concurrencies(text: str) -> tuple[int, int]:
+    """Return the two numbers of ``1..64``; raises :class:`UsageError` for anything else."""
+    low, dots, high = text.partition("..")
+    levels = [int(part) if part.strip().isdigit() else 0 for part in (low, high)]
+    if not dots or not 0 < levels[0] < levels[1] <= MAX_CONCURRENCY:
+        raise UsageError(
+            f'--find-concurrency is "{text}", expected a range of whole numbers up to {MAX_CONCURRENCY:,}.',
+            "Write the lowest and the highest concurrency: 1..64.",
+        )
+    return levels[0], levels[1]
 
 
 def parse_range(text: str) -> tuple[float, float]:
@@ -244,86 +264,3 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
             limited_by="generator" if by_generator else "",
         )
     )
-
-
-def find_rate(settings: LoadSettings, low: float, high: float, search: SearchRun) -> LoadResult:
-    """Find the highest rate between two that keeps the objectives, to within 5 %, by bisection.
-
-    A rate keeps them when two of three runs do; no third run is made when two agree. Runs in which the generator was
-    the limit count as not kept, and the result says so.
-    """
-    if not settings.slos:
-        raise UsageError("A search for the highest rate needs an SLO.", "Add one, such as --slo 'ttft:p99<300ms'.")
-    best = 0.0
-
-    def kept(rate: float) -> bool:
-        nonlocal best
-        votes: list[bool] = []
-        while max(votes.count(True), votes.count(False)) < _MAJORITY:
-            step = search.step(
-                replace(settings, concurrency=None, rate=rate, phases="", trace="", seed=settings.seed + len(votes)),
-                choose=lambda step: bool(step.met) and (step.rate or 0.0) >= best,
-                repeat=len(votes),
-            )
-            votes.append(bool(step.met) and step.verdict is not Validity.CLIENT_BOUND)
-            if search.over:
-                return False
-        if votes.count(True) == _MAJORITY:
-            best = max(best, rate)
-            return True
-        return False
-
-    below, above = low, high
-    with suppress(StepFailedError):
-        if kept(low) and not kept(high):
-            for _ in range(_HALVINGS):
-                if search.over or above / below < _CLOSE:
-                    break
-                middle = round((below * above) ** 0.5, 3)
-                if kept(middle):
-                    below = middle
-                else:
-                    above = middle
-    by_generator = any(step.met and step.verdict is Validity.CLIENT_BOUND for step in search.steps)
-    return search.finish(
-        SearchResult(
-            kind="rate",
-            steps=search.steps,
-            repeats=2 * _MAJORITY - 1,
-            range=(low, high),
-            highest=best or None,
-            more=best == high,
-            limited_by="generator" if by_generator else "",
-        )
-    )
-
-
-def run_search(
-    settings: LoadSettings,
-    sink: Sink,
-    *,
-    levels: Sequence[int] | None = None,
-    rates: tuple[float, float] | None = None,
-    progress: Callable[[LoadProgress], None] | None = None,
-    begin: Callable[[LoadSettings], None] | None = None,
-    on_step: Callable[[SearchStep], None] | None = None,
-    key: str | None = None,
-    stop: threading.Event | None = None,
-) -> LoadResult:
-    """Run a search: for the highest rate when ``rates`` are given, else a sweep.
-
-    ``begin`` is called before each step and ``on_step`` after it; the others are as in
-    :func:`~rejoinder.load.run.run_load`. An interrupt ends the search with the steps that were run.
-    """
-    halt = stop or threading.Event()
-
-    def run(step: LoadSettings, into: Sink) -> LoadResult:
-        if begin is not None:
-            begin(step)
-        return run_load(step, into, progress=progress, key=key, stop=halt)
-
-    search = SearchRun(sink, run, on_step)
-    check_settings(replace(settings, concurrency=1, processes=1, rate=None, phases="", trace=""))
-    if rates is not None:
-        return find_rate(settings, *rates, search)
-    return sweep(settings, levels, search)

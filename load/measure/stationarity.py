@@ -145,8 +145,9 @@ def find_stationarity(
     if count < LEAST_BATCHES:
         return _too_short(len(inside), end - low, latency)
     found = _departures(ordered, low, end, count, open_loop, weight)
+    growth = _growth_interval(ordered, _Batches(ordered, low, end, count), weight) if open_loop else None
     if not found:
-        return Stationarity(state="steady", window=(round(low, 3), round(end, 3)), batches=count)
+        return Stationarity(state="steady", window=(round(low, 3), round(end, 3)), batches=count, growth=growth)
     warm_up = next((one.at for one in found if one.kind == "beginning"), None)
     if warm_up is not None:
         # What comes after the beginning is tested as a run of its own.
@@ -158,6 +159,7 @@ def find_stationarity(
         departures=found,
         window=(round(low, 3), round(end, 3)),
         batches=count,
+        growth=growth,
         warm_up=None if warm_up is None else float(math.ceil(warm_up)),
         text=" ".join(one.text for one in found),
     )
@@ -227,10 +229,20 @@ def _in_flight(spans: Sequence[Span]) -> tuple[Callable[[float], int], Callable[
     return number, integral
 
 
+def _mean_in_flight(spans: Sequence[Span], batches: _Batches) -> list[float]:
+    _, integral = _in_flight(spans)
+    return [(integral(right) - integral(left)) / batches.length for left, right in pairwise(batches.edges)]
+
+
+def _growth_interval(spans: Sequence[Span], batches: _Batches, weight: int) -> tuple[float, float]:
+    trend = kendall_trend(batches.middles, _mean_in_flight(spans, batches))
+    return round(trend.low * weight, 4), round(trend.high * weight, 4)
+
+
 def _queue_growth(spans: Sequence[Span], batches: _Batches, weight: int) -> Departure | None:
     """Return the growth of the queue, if the number of requests in flight rises through the run."""
-    number, integral = _in_flight(spans)
-    means = [(integral(right) - integral(left)) / batches.length for left, right in pairwise(batches.edges)]
+    number, _ = _in_flight(spans)
+    means = _mean_in_flight(spans, batches)
     trend = kendall_trend(batches.middles, means)
     growth, length = trend.slope, batches.high - batches.low
     p, low, high = trend.p / 2 if growth > 0 else 1.0, trend.low, trend.high

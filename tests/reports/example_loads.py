@@ -16,9 +16,10 @@ from typing import Any
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import load_dialect
+from rejoinder.load.decide.find_highest import SearchRange, find_highest
 from rejoinder.load.decide.regression import parse_changes
 from rejoinder.load.decide.repetitions import run_repeats
-from rejoinder.load.decide.search import SearchRun, find_rate, sweep
+from rejoinder.load.decide.search import SearchRun, sweep
 from rejoinder.load.measure.load_line import load_line, result_samples
 from rejoinder.load.measure.measure import EventSpan, Measurement, take_times
 from rejoinder.load.measure.recording import Receives, Recording
@@ -338,10 +339,12 @@ def rate_samples(highest: float | None = 22.4) -> list[Sample]:
     def run(step: LoadSettings, into: Sink) -> LoadResult:
         assert step.rate is not None
         first = 0.2 if highest is not None and step.rate <= highest else 0.4
-        sent = [Sent(number / step.rate, first, [0.01] * 9, tokens=10) for number in range(int(6 * step.rate))]
+        sent = [
+            Sent(number / step.rate, first, [0.01] * 9, tokens=10) for number in range(int(step.duration * step.rate))
+        ]
         return result_of(sent, into, step, last=False)
 
-    find_rate(settings, 4.0, 100.0, SearchRun(sink, run))
+    find_highest(settings, SearchRange("rate", 4.0, 100.0), SearchRun(sink, run))
     return sink.samples
 
 

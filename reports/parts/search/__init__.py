@@ -7,13 +7,20 @@ from typing import Any, Final, Literal
 
 from rich.text import Text
 
-from rejoinder.formatting import format_seconds, plural
+from rejoinder.formatting import format_seconds, one_line, plural
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import SearchResult, SearchStep
 from rejoinder.reports.markdown_text import escape, table
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.search.charts import search_charts, steps_table
-from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok, step_title
+from rejoinder.reports.parts.search.summary import (
+    SearchSummary,
+    describe_result,
+    label_of,
+    latency_text,
+    share_ok,
+    step_title,
+)
 from rejoinder.reports.terminal_text import wrap
 
 _MOST: Final = 200
@@ -29,21 +36,25 @@ def read(report: ReportModel) -> SearchSummary | None:
         return None
     steps = sorted(found.steps[:_MOST], key=lambda step: step.level)
     search = SearchSummary(found.kind == "sweep", steps, found.knee, found.highest, found.limited_by == "generator")
-    search.cut = found.cut
-    search.sentence = _sentence(search, found.more)
+    search.cut, search.kind, search.failed = found.cut, found.kind, found.next
+    search.sentence = _sentence(search, found)
     return search
 
 
 def _cut_search(steps: Sequence[SearchStep]) -> SearchResult | None:
     if not steps:
         return None
-    kind: Literal["rate", "sweep"] = "rate" if any(step.rate is not None for step in steps) else "sweep"
+    kind: Literal["rate", "sweep", "concurrency"] = "sweep"
+    if any(step.rate is not None for step in steps):
+        kind = "rate"
+    elif any(step.held is not None for step in steps):
+        kind = "concurrency"
     return SearchResult(kind=kind, steps=list(steps), cut=True)
 
 
-def _sentence(search: SearchSummary, more: bool) -> str:
+def _sentence(search: SearchSummary, found: SearchResult) -> str:
     if search.cut:
-        sought = "the knee" if search.sweep else "the highest rate"
+        sought = "the knee" if search.sweep else f"the highest {search.kind}"
         sentence = f"The search stopped after {plural(len(search.steps), 'step')}, before it found {sought}."
     elif search.sweep:
         at = next((step for step in search.steps if step.level == search.knee), None)
@@ -56,11 +67,8 @@ def _sentence(search: SearchSummary, more: bool) -> str:
                 f"Knee at concurrency {round(at.level):,}: {search.throughput_text(at)}{slow}. "
                 f"This is the first step with at least 90 % of the highest throughput."
             )
-    elif search.highest is None:
-        sentence = f"No tested rate met every SLO. The lowest was {label_of(search.steps[0])} requests/s."
     else:
-        beyond = " It was the highest rate tested, so the limit is higher." if more else ""
-        sentence = f"Highest rate that met every SLO: {search.highest:,.4g} requests/s.{beyond}"
+        sentence = one_line(describe_result(found), 600)
     if search.by_generator:
         sentence += " The load generator was the bottleneck in some steps, so the endpoint may handle more."
     return sentence
@@ -82,7 +90,8 @@ def terminal(search: SearchSummary, report: ReportModel, width: int) -> list[Tex
     for step in search.steps[:_STEPS_ON_TERMINAL] if search.cut else ():
         times = [f"{step_title(name)} {latency_text(step, name)}" for name in _STEP_TIMES if good_of(step.outcomes)]
         figures = [f"{share_ok(step)} succeeded", search.throughput_text(step), *times, step.verdict.value]
-        load = f"concurrency {label_of(step)}" if search.sweep else f"{label_of(step)} requests/s"
+        at_once = search.unit == "concurrency"
+        load = f"concurrency {label_of(step)}" if at_once else f"{label_of(step)} requests/s"
         lines.append(Text(f"        {load}: {', '.join(filter(None, figures))}"))
     return lines
 

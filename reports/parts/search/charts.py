@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from rejoinder.formatting import format_count, format_rate, one_line, plural
+from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import good_of
-from rejoinder.model.samples import SearchStep, step_latencies
+from rejoinder.model.samples import SearchStep, SloResult, step_latencies
 from rejoinder.reports.charts import WIDTH, Chart, FigureTable, Linear, Log, Point, Tick, axis_number, draw
 from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok, step_title
+
+_LABEL_WIDTH: Final = 1.4
+"""Percent of the width of a chart that a character of a label takes on a narrow page."""
 
 
 def search_charts(search: SearchSummary) -> list[Chart]:
     """Return what the steps of a search brought and what they cost; the first one carries the table of the steps."""
-    return _sweep_charts(search) if search.sweep else _rate_charts(search)
+    return _sweep_charts(search) if search.sweep else _highest_charts(search)
 
 
 def _sweep_charts(search: SearchSummary) -> list[Chart]:
@@ -73,33 +78,78 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
     return [first, second]
 
 
-def _rate_charts(search: SearchSummary) -> list[Chart]:
+def _limit_of(search: SearchSummary) -> SloResult | None:
+    """Return the latency SLO that the chart is about: the first that a step missed, else the first there is."""
+    slos = [slo for step in search.steps for slo in step.slos if slo.metric in TIMES and slo.value is not None]
+    return next((slo for slo in slos if slo.met is False), slos[0] if slos else None)
+
+
+def _highest_charts(search: SearchSummary) -> list[Chart]:
+    """Return the latency that an SLO limits by the load, with the limit as a line."""
     steps = search.steps
-    rates = Log(steps[0].level, steps[-1].level, flip=False)
-    # Short steps may have too few answers for a p99; one percentile has to do for all.
-    percent = 99 if all("ttft_p99" in step.latencies for step in steps if good_of(step.outcomes)) else 50
-    timed = [(step, value) for step in steps if (value := step.latencies.get(f"ttft_p{percent}", 0.0)) > 0]
+    levels = Log(steps[0].level, steps[-1].level, flip=False)
+    slo = _limit_of(search)
+    if slo is not None:
+        title = f"{TIMES[slo.metric].label} {slo.statistic}"
+        found = [(step, _value_of(step, slo)) for step in steps]
+        timed = [(step, value) for step, value in found if value]
+    else:
+        # Short steps may have too few answers for a p99; one percentile has to do for all.
+        percent = 99 if all("ttft_p99" in step.latencies for step in steps if good_of(step.outcomes)) else 50
+        title = step_title(f"ttft_p{percent}")
+        timed = [(step, value) for step in steps if (value := step.latencies.get(f"ttft_p{percent}", 0.0)) > 0]
     if not timed:
         return []
-    scale = Log(min(value for _, value in timed) / 1.3, max(value for _, value in timed) * 1.3)
-    kept = sum(bool(step.met) for step in steps)
-    firsts: dict[str, SearchStep] = {}
-    for step in steps:
-        firsts.setdefault(label_of(step), step)
+    limit = slo.limit if slo is not None and slo.limit > 0 else None
+    values = [*(value for _, value in timed), *([] if limit is None else [limit])]
+    scale = Log(min(values) / 1.3, max(values) * 1.3)
+    held = sum(_held(step) for step in steps)
+    name = f"{title} by {'concurrency' if search.unit == 'concurrency' else 'request rate'}"
+    ends = () if limit is None else ((steps[0].level, limit), (steps[-1].level, limit))
+    line = draw("b", "limit", ends, levels, scale)
+    summary = f"{held:,} of {plural(len(steps), 'step')} met every SLO in a steady state."
+    if slo is not None and line is not None:
+        summary += f" The line is the limit of {slo.text}."
     chart = Chart(
-        f"{step_title(f'ttft_p{percent}')} by request rate",
-        f"{kept:,} of {plural(len(steps), 'step')} met every SLO.",
-        [],
-        [Tick(rates(step.level) / 10, label_of(step)) for step in _some(list(firsts.values()), 8)],
+        name,
+        summary,
+        [line] if line else [],
+        _labels([(levels(step.level) / 10, label_of(step)) for step in steps]),
         scale.ticks(),
-        [Tick(rates(search.highest) / 10, f"SLOs met up to {search.highest:,.4g}")] if search.highest else [],
+        [Tick(levels(search.highest) / 10, f"highest {search.highest:,.4g}")] if search.highest else [],
         [
-            Point(rates(step.level) / 10, scale(value), "dot" if step.met else "cross", "pass" if step.met else "fail")
+            Point(levels(step.level) / 10, scale(value), "dot" if _held(step) else "cross", _tone(step))
             for step, value in timed
         ],
         steps_table(search),
     )
     return [chart]
+
+
+def _value_of(step: SearchStep, slo: SloResult) -> float | None:
+    """Return a step's value of the figure that an SLO limits."""
+    return next((one.value for one in step.slos if (one.metric, one.statistic) == (slo.metric, slo.statistic)), None)
+
+
+def _held(step: SearchStep) -> bool:
+    return bool(step.met if step.held is None else step.held)
+
+
+def _tone(step: SearchStep) -> str:
+    return "pass" if _held(step) else "fail"
+
+
+def _labels(places: Sequence[tuple[float, str]]) -> list[Tick]:
+    """Return the labels of an axis, in percent of its width, without those that would overlap one before them."""
+    ticks: list[Tick] = []
+    end = -1.0
+    for at, label in places:
+        half = _LABEL_WIDTH * (len(label) + 1) / 2
+        left, right = (0.0, 2 * half) if at < half else (at - half, at + half)
+        if left >= end:
+            ticks.append(Tick(at, label))
+            end = right
+    return ticks
 
 
 def _some(steps: Sequence[SearchStep], most: int = 10) -> Sequence[SearchStep]:
@@ -111,6 +161,7 @@ def steps_table(search: SearchSummary) -> FigureTable:
     """Return the steps of a search as a table."""
     times = step_latencies()
     judged = any(step.met is not None for step in search.steps)
+    tested = any(step.held is not None for step in search.steps)
     head = [search.unit, "requests", "succeeded", "successful requests/s", "output tokens/s", *map(step_title, times)]
     rows = []
     for step in search.steps:
@@ -126,5 +177,10 @@ def steps_table(search: SearchSummary) -> FigureTable:
         if judged:
             missed = [one_line(slo.text, 60) for slo in step.slos[:12] if slo.met is False]
             row.append("met" if step.met else f"missed: {', '.join(missed)}" if missed else "missed")
+        if tested:
+            result = "confirmed" if step.confirms else "sustained"
+            row += ["–" if step.duration is None else f"{step.duration:.3g} s"]
+            row += [result if step.held else one_line(step.reason, 160)]
         rows.append([*row, step.verdict.value])
-    return FigureTable([*head, *(["SLOs"] if judged else []), "measurement"], rows)
+    more = [*(["SLOs"] if judged else []), *(["length", "result"] if tested else [])]
+    return FigureTable([*head, *more, "measurement"], rows)

@@ -8,7 +8,7 @@ from rejoinder.formatting import format_percent, format_rate, format_seconds, pl
 from rejoinder.model.histogram import values_for
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import good_of
-from rejoinder.model.samples import SearchStep, step_latencies
+from rejoinder.model.samples import SearchResult, SearchStep, step_latencies
 
 
 def label_of(step: SearchStep) -> str:
@@ -37,7 +37,7 @@ def latency_text(step: SearchStep, name: str, *, short: bool = False) -> str:
 
 @dataclass(slots=True)
 class SearchSummary:
-    """All steps of a search. ``knee`` and ``highest`` are levels; ``sentence`` says what was found."""
+    """All steps of a search. ``knee``, ``highest`` and ``failed`` are levels; ``sentence`` says what was found."""
 
     sweep: bool
     steps: list[SearchStep] = field(default_factory=list)
@@ -45,13 +45,21 @@ class SearchSummary:
     highest: float | None = None
     by_generator: bool = False
     sentence: str = ""
+    kind: str = ""
+    failed: float | None = None
+    """The lowest load above the highest one that the endpoint did not sustain."""
     cut: bool = False
     """Whether it did not come to its end, so that no step was chosen."""
 
     @property
     def unit(self) -> str:
         """What the level of a step counts."""
-        return "concurrency" if self.sweep else "requests/s"
+        return "concurrency" if self.sweep or self.kind == "concurrency" else "requests/s"
+
+    @property
+    def title(self) -> str:
+        """What was searched."""
+        return "Sweep" if self.sweep else f"Search for the highest {self.kind or 'rate'}"
 
     @property
     def counts_tokens(self) -> bool:
@@ -66,3 +74,26 @@ class SearchSummary:
         """Return the same with its unit."""
         unit = "output tokens/s" if self.counts_tokens else "successful requests/s"
         return f"{format_rate(self.throughput(step))} {unit}"
+
+
+def describe_result(found: SearchResult) -> str:
+    """Return what a search for the highest load found, as sentences for people."""
+    what = "rate" if found.kind == "rate" else "concurrency"
+    unit = " requests/s" if found.kind == "rate" else ""
+    failed = ""
+    if found.next is not None:
+        failed = f" {found.next:.4g}{unit} failed: {found.reason}."
+    if found.highest is None:
+        if found.range is None or found.next is None:
+            return f"No {what} in the range was sustained.{failed}"
+        return f"Highest {what} that meets every SLO: below {found.range[0]:g}{unit}.{failed}"
+    if found.confirmed is False:
+        return f"Highest {what} that meets every SLO so far: {found.highest:.4g}{unit}, not confirmed.{failed}"
+    if found.more:
+        end = " The top of the range was sustained, so the limit is higher."
+        return f"Highest {what} that meets every SLO: {found.highest:.4g}{unit} or more.{end}"
+    if found.next is None:
+        return f"Highest {what} that meets every SLO: {found.highest:.4g}{unit}."
+    if found.kind == "concurrency":
+        return f"Highest {what} that meets every SLO: {found.highest:.4g}.{failed}"
+    return f"Highest {what} that meets every SLO: between {found.highest:.4g} and {found.next:.4g}{unit}.{failed}"

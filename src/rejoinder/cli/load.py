@@ -267,10 +267,12 @@ def search_endpoint(
     record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings, plan: LoadPlan
 ) -> LoadResult:
     """Run a sweep or a search for the highest rate and write it to the run file."""
-    from rejoinder.load.decide.search import run_search
+    from rejoinder.load.decide.find_highest import describe_search, run_search
 
-    what = "Highest rate" if plan.rates else "Sweep"
-    steps.say(f"{what} of {target.url}: {settings.length} for each step")
+    if plan.sought is None:
+        steps.say(f"Sweep of {target.url}: {settings.length} for each step")
+    else:
+        steps.say(f"Highest {plan.sought.kind} of {target.url}. {describe_search(plan.sought, settings)}")
 
     def show(step: SearchStep) -> None:
         pace = f"{step.concurrency} concurrent" if step.rate is None else f"{step.rate:g} requests/s"
@@ -284,13 +286,16 @@ def search_endpoint(
             parts += [f"TTFT p99 {ttft}", f"E2E p50 {format_seconds(whole)}"]
         parts += [] if step.met is None else ["SLOs met" if step.met else "SLOs missed"]
         parts += [step.verdict] if step.verdict.rank else []
-        steps.say(f"  {pace}: {', '.join(parts)}")
+        if step.held is not None:
+            parts += ["held" if step.held else f"failed: {step.reason}"]
+        length = "" if step.duration is None or step.held is None else f" for {step.duration:g} s"
+        steps.say(f"  {'confirming ' if step.confirms else ''}{pace}{length}: {', '.join(parts)}")
 
     result = run_search(
         settings,
         record.writer,
         levels=plan.levels,
-        rates=plan.rates,
+        sought=plan.sought,
         begin=lambda step: begin_step(steps, f"Loading, {step.pace}", step),
         progress=lambda now: show_progress(steps, settings, now),
         on_step=show,
@@ -298,9 +303,10 @@ def search_endpoint(
     )
     search = result.load.search
     assert search is not None
-    if search.kind == "rate":
-        found = "none in the range" if search.highest is None else f"{search.highest:g} requests/s"
-        steps.say(f"Highest rate that meets the SLOs: {found}" + (" or more" if search.more else ""))
+    if search.kind != "sweep":
+        from rejoinder.reports.parts.search.summary import describe_result
+
+        steps.say(describe_result(search))
     elif search.knee is None:
         steps.say("Knee: not reached. Throughput still rose at the highest concurrency.")
     else:

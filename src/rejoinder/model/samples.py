@@ -180,6 +180,49 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
     repeats_met: Annotated[Count | None, about("number of repeats that met the SLO")] = None
 
 
+class Departure(Struct, kw_only=True, omit_defaults=True):
+    """One way in which a run was not in a steady state."""
+
+    kind: Annotated[
+        Literal["queue", "drift", "change", "beginning"],
+        about(
+            "queue: requests in flight grew throughout; drift: a latency moved throughout; change: from one moment on "
+            "the run was another; beginning: the same, early in the run"
+        ),
+    ]
+    metric: Annotated[str, about("in_flight, a latency, or error: the share of failed requests")]
+    text: Annotated[str, about("the finding in a sentence")]
+    at: Annotated[Seconds | None, about("the moment of a change, since the start of the run")] = None
+    before: Annotated[Number | None, about("the figure before the moment, or in the first third of a drift")] = None
+    after: Annotated[Number | None, about("the figure after the moment, or in the last third of a drift")] = None
+    growth: Annotated[Number | None, about("requests per second, or seconds per second of a latency")] = None
+    interval: Annotated[tuple[Number, Number] | None, about("95 % confidence interval of the growth of a queue")] = None
+    p: Annotated[Share | None, about("p-value of the trend")] = None
+
+
+class Stationarity(Struct, kw_only=True, omit_defaults=True):
+    """Whether the run was in a steady state, so that its percentiles and rates do not depend on its length."""
+
+    state: Annotated[
+        Literal["steady", "not steady", "too short", "not tested"],
+        about("steady: no test found a departure; too short: too few requests or too little time for a test"),
+    ]
+    text: Annotated[str, about("why it is not steady, or not known to be")] = ""
+    departures: Annotated[list[Departure], about("what was not steady")] = []
+    window: Annotated[tuple[Seconds, Seconds] | None, about("the part of the run that was tested")] = None
+    batches: Annotated[Count, about("number of batches of equal time behind the tests")] = 0
+    growth: Annotated[
+        tuple[Number, Number] | None,
+        about("95 % confidence interval of the growth of the queue, in requests per second; open loops only"),
+    ] = None
+    warm_up: Annotated[Seconds | None, about("warm-up that leaves out the beginning that differs")] = None
+
+    @property
+    def queue_growth(self) -> float | None:
+        """Requests per second by which the queue grew; ``None`` where it did not."""
+        return next((one.growth for one in self.departures if one.kind == "queue"), None)
+
+
 class SearchStep(Sample, tag="step", kw_only=True):
     """The figures of one step of a search; ``latencies`` holds the percentiles of ``metrics.toml`` for steps."""
 
@@ -200,6 +243,13 @@ class SearchStep(Sample, tag="step", kw_only=True):
     at_least: Annotated[list[str], about("the latencies that are lower bounds, because some requests have no end")] = []
     slos: Annotated[list[SloResult], about("results of the SLOs")] = []
     met: Annotated[bool | None, about("whether the step met its SLOs; absent without SLOs")] = None
+    duration: Annotated[Seconds | None, about("how long requests were started")] = None
+    stationarity: Annotated[Stationarity | None, about("whether the step was in a steady state")] = None
+    held: Annotated[
+        bool | None, about("whether the endpoint sustained the load: SLOs met and steady; absent in a sweep")
+    ] = None
+    reason: Annotated[str, about("why the endpoint did not sustain the load, as a clause")] = ""
+    confirms: Annotated[bool, about("whether the step is the longer run that confirms the result")] = False
 
     @property
     def level(self) -> float:
@@ -374,15 +424,24 @@ class ScenarioOutcomes(Struct, kw_only=True):
 class SearchResult(Struct, kw_only=True, omit_defaults=True):
     """A search over several loads, with all its steps."""
 
-    kind: Annotated[Literal["sweep", "rate"], about("sweep: over concurrency; rate: over request rates")]
+    kind: Annotated[
+        Literal["sweep", "rate", "concurrency"],
+        about("sweep: over concurrency; rate, concurrency: for the highest one that meets the SLOs"),
+    ]
     steps: Annotated[list[SearchStep], about("all steps, in the order in which they ran")]
     best: Annotated[Number | None, about("greatest throughput of a sweep, in output tokens or requests per second")] = (
         None
     )
     knee: Annotated[Count | None, about("concurrency at the knee; absent if it was not reached")] = None
-    repeats: Annotated[Count | None, about("largest number of runs at one rate")] = None
-    range: Annotated[tuple[PerSecond, PerSecond] | None, about("lowest and highest rate to try")] = None
-    highest: Annotated[PerSecond | None, about("highest rate that met the SLOs; absent if none did")] = None
+    repeats: Annotated[Count | None, about("largest number of runs at one load, without the confirmation")] = None
+    range: Annotated[tuple[PerSecond, PerSecond] | None, about("lowest and highest load to try")] = None
+    highest: Annotated[
+        PerSecond | None,
+        about("highest load that the endpoint sustained, less what its queue may have grown by; absent if none"),
+    ] = None
+    next: Annotated[PerSecond | None, about("lowest higher load that failed; with highest, the precision")] = None
+    reason: Annotated[str, about("why the next higher load failed, as a clause")] = ""
+    confirmed: Annotated[bool | None, about("whether a longer run confirmed the highest load")] = None
     more: Annotated[bool, about("whether the top of the range met the SLOs, so that the limit is higher")] = False
     limited_by: Annotated[
         Literal["", "generator"], about("generator: the load generator was the limit in some steps")
@@ -412,45 +471,6 @@ class ChangeResult(Struct, kw_only=True, omit_defaults=True):
     change: Annotated[Number | None, about("share by which the figure changed", "share")] = None
     p: Annotated[Share | None, about("p-value of the change in its direction (permutation test)")] = None
     p_limit: Annotated[Share | None, about("p-value against a change beyond the limit")] = None
-
-
-class Departure(Struct, kw_only=True, omit_defaults=True):
-    """One way in which a run was not in a steady state."""
-
-    kind: Annotated[
-        Literal["queue", "drift", "change", "beginning"],
-        about(
-            "queue: requests in flight grew throughout; drift: a latency moved throughout; change: from one moment on "
-            "the run was another; beginning: the same, early in the run"
-        ),
-    ]
-    metric: Annotated[str, about("in_flight, a latency, or error: the share of failed requests")]
-    text: Annotated[str, about("the finding in a sentence")]
-    at: Annotated[Seconds | None, about("the moment of a change, since the start of the run")] = None
-    before: Annotated[Number | None, about("the figure before the moment, or in the first third of a drift")] = None
-    after: Annotated[Number | None, about("the figure after the moment, or in the last third of a drift")] = None
-    growth: Annotated[Number | None, about("requests per second, or seconds per second of a latency")] = None
-    interval: Annotated[tuple[Number, Number] | None, about("95 % confidence interval of the growth of a queue")] = None
-    p: Annotated[Share | None, about("p-value of the trend")] = None
-
-
-class Stationarity(Struct, kw_only=True, omit_defaults=True):
-    """Whether the run was in a steady state, so that its percentiles and rates do not depend on its length."""
-
-    state: Annotated[
-        Literal["steady", "not steady", "too short", "not tested"],
-        about("steady: no test found a departure; too short: too few requests or too little time for a test"),
-    ]
-    text: Annotated[str, about("why it is not steady, or not known to be")] = ""
-    departures: Annotated[list[Departure], about("what was not steady")] = []
-    window: Annotated[tuple[Seconds, Seconds] | None, about("the part of the run that was tested")] = None
-    batches: Annotated[Count, about("number of batches of equal time behind the tests")] = 0
-    warm_up: Annotated[Seconds | None, about("warm-up that leaves out the beginning that differs")] = None
-
-    @property
-    def queue_growth(self) -> float | None:
-        """Requests per second by which the queue grew; ``None`` where it did not."""
-        return next((one.growth for one in self.departures if one.kind == "queue"), None)
 
 
 class RuleUnderLoad(Struct, kw_only=True, omit_defaults=True):

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rejoinder.errors import RejoinderError, UsageError
-from rejoinder.load.decide.search import SearchRun, find_rate, knee, parse_levels, parse_range, run_search, sweep
+from rejoinder.load.decide.find_highest import SearchRange, find_highest, run_search
+from rejoinder.load.decide.search import SearchRun, knee, parse_concurrencies, parse_levels, parse_range, sweep
 from rejoinder.load.measure.load_line import load_line
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult, Sink
@@ -38,6 +39,7 @@ from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
 SETTINGS = LoadSettings(url="http://h", slos=("ttft:p99<300ms",))
+RATES = SearchRange("rate", 1, 100)
 EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
 
 
@@ -157,42 +159,6 @@ def test_a_knee_is_the_first_of_the_best(values: list[float]) -> None:
         assert values[found] >= 0.9 * max(values) > max(values[:found], default=-1)
 
 
-@pytest.mark.slow(1)
-@given(st.floats(1.1, 99))
-def test_the_highest_rate_is_found_within_five_percent(limit: float) -> None:
-    search = SearchRun(Memory(), endpoint(limit=lambda settings: (settings.rate or 0) <= limit))
-    found = search_of(find_rate(SETTINGS, 1, 100, search))
-    assert found.highest is not None
-    assert found.highest <= limit < found.highest * 1.06
-    assert len(search.steps) <= 20
-
-
-def test_rates_beyond_the_range() -> None:
-    none = search_of(find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint(limit=lambda _: False))))
-    assert none.highest is None
-    assert len(none.steps) == 2
-    every = search_of(find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint())))
-    assert (every.highest, every.more) == (100, True)
-
-
-def test_a_rate_is_kept_by_most_of_its_runs() -> None:
-    search = SearchRun(Memory(), endpoint(limit=lambda settings: settings.seed != 0))
-    assert search_of(find_rate(SETTINGS, 1, 2, search)).highest == 2
-    assert [step.repeat for step in search.steps] == [0, 1, 2, 0, 1, 2]
-
-
-def test_failing_fast_keeps_nothing() -> None:
-    search = SearchRun(Memory(), endpoint(failing=50))
-    assert search_of(find_rate(SETTINGS, 1, 100, search)).highest == pytest.approx(49.5, rel=0.06)
-
-
-def test_a_generator_at_its_limit_is_said() -> None:
-    found = search_of(find_rate(SETTINGS, 1, 100, SearchRun(Memory(), endpoint(bound=30))))
-    assert found.limited_by == "generator"
-    assert found.highest is not None
-    assert found.highest < 30
-
-
 def test_evidence_is_bounded() -> None:
     memory = Memory()
     sweep(SETTINGS, list(range(1, 40)), SearchRun(memory, endpoint()))
@@ -214,9 +180,11 @@ def test_what_is_no_range_is_a_clear_error(text: str) -> None:
     assert parse_range("0.5..8") == (0.5, 8)
 
 
-def test_a_rate_search_needs_an_objective() -> None:
-    with pytest.raises(UsageError, match="needs an SLO"):
-        find_rate(LoadSettings(url="http://h"), 1, 2, SearchRun(Memory(), endpoint()))
+@pytest.mark.parametrize("text", ["", "5", "5..", "0..5", "5..5", "1..1.5", "a..b", "1..30000"])
+def test_what_is_no_range_of_concurrencies_is_a_clear_error(text: str) -> None:
+    with pytest.raises(UsageError, match="--find-concurrency"):
+        parse_concurrencies(text)
+    assert parse_concurrencies("2..8") == (2, 8)
 
 
 @pytest.mark.slow(5)
@@ -254,7 +222,7 @@ def test_a_step_that_cannot_be_run_ends_the_search_with_what_it_has(kind: str) -
     plain = endpoint(limit=lambda settings: (settings.rate or 0) < 50)
     memory = Memory()
     search = SearchRun(memory, run)
-    result = sweep(SETTINGS, [1, 2, 4], search) if kind == "sweep" else find_rate(SETTINGS, 1, 100, search)
+    result = sweep(SETTINGS, [1, 2, 4], search) if kind == "sweep" else find_highest(SETTINGS, RATES, search)
     assert len(search_of(result).steps) == 2
     assert any("The generator broke." in warning for warning in result.warnings)
     assert memory.samples[-1] is result.load
@@ -264,7 +232,7 @@ def test_a_step_that_cannot_be_run_ends_the_search_with_what_it_has(kind: str) -
 def test_the_steps_of_a_search_outlive_the_one_who_searches(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from rejoinder.load.decide.search import run_search; from rejoinder.load.settings import LoadSettings\n"
+        "from rejoinder.load.decide.find_highest import run_search; from rejoinder.load.settings import LoadSettings\n"
         "from rejoinder.model.runfile import RunWriter\n"
         "writer = RunWriter(Path(sys.argv[2]))\n"
         "from rejoinder.model.header import RunTarget, new_header\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -56,8 +57,11 @@ def test_the_curves_of_a_sweep_have_the_figures_of_its_steps(examples: ModuleTyp
 @pytest.mark.parametrize(
     ("highest", "found"),
     [
-        (22.4, "Highest rate that met every SLO: 22.12 requests/s."),
-        (None, "No tested rate met every SLO. The lowest was 4 requests/s."),
+        (
+            22.4,
+            "Highest rate that meets every SLO: between 22.4 and 22.68 requests/s. 22.68 requests/s failed",
+        ),
+        (None, "Highest rate that meets every SLO: below 4 requests/s. 4 requests/s failed: ttft:p99<300ms was missed"),
     ],
 )
 def test_a_search_shows_what_was_kept(
@@ -66,10 +70,10 @@ def test_a_search_shows_what_was_kept(
     run = examples.rate_search(highest)
     search = report_of(*run.samples)[SEARCH]
     (chart,) = search_charts(search)
-    kept = [step.met for step in search.steps]
+    kept = [step.held for step in search.steps]
     shapes = [point.shape for point in chart.points]
     assert (shapes.count("dot"), shapes.count("cross")) == (kept.count(True), kept.count(False))
-    assert kept.count(True) == (6 if highest else 0)
+    assert kept.count(True) == (5 if highest else 0)
     text = words(run)
     assert found in text
     assert "missed: ttft:p99<300ms" in text
@@ -121,7 +125,37 @@ def test_axes_name_about_ten_steps() -> None:
     (chart,) = search_charts(found(*(step(level) for level in range(1, 11))))
     assert len(chart.x) == 10
     rates = found(*(step(level, rate=True, latencies={"ttft_p99": 0.1}) for level in (1, 1, *range(1, 18))))
-    assert [tick.label for tick in search_charts(rates)[0].x] == ["1", "4", "7", "10", "13", "16"]
+    ticks = search_charts(rates)[0].x
+    assert [tick.label for tick in ticks][:9] == ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
+    assert len(ticks) < 17
+
+
+def test_labels_of_close_rates_do_not_overlap() -> None:
+    levels = (12.5, 13.0, 13.1, 13.12, 13.75, 25.0, 50.0)
+    (chart,) = search_charts(found(*(step(level, rate=True, latencies={"ttft_p99": 0.1}) for level in levels)))
+    assert [tick.label for tick in chart.x] == ["12.5", "25", "50"]
+    # A character takes at most 1.4 % of the width of a narrow page.
+    edges = [(tick.at, 1.4 * len(tick.label)) for tick in chart.x[1:-1]]
+    assert all(b[0] - a[0] > (a[1] + b[1]) / 2 for a, b in pairwise(edges))
+
+
+def test_the_chart_of_a_search_is_about_the_figure_of_its_slo() -> None:
+    def slo(value: float, met: bool) -> list[SloResult]:
+        return [SloResult(text="ttft:p90<400ms", metric="ttft", statistic="p90", limit=0.4, n=90, value=value, met=met)]
+
+    latencies = {"ttft_p50": 0.05, "ttft_p99": 1.5}
+    search = found(
+        step(5, rate=True, latencies=latencies, slos=slo(0.1, True), met=True, held=True),
+        step(9, rate=True, latencies=latencies, slos=slo(0.2, True), met=True, held=False, reason="the queue grew"),
+        step(20, rate=True, latencies=latencies, slos=slo(1.0, False), met=False, held=False, reason="missed"),
+    )
+    (chart,) = search_charts(search)
+    assert chart.title == "TTFT p90 by request rate"
+    assert [curve.values for curve in chart.curves] == [[(5.0, 0.4), (20.0, 0.4)]]
+    assert [point.shape for point in chart.points] == ["dot", "cross", "cross"]
+    assert "1 of 3 steps met every SLO in a steady state. The line is the limit of ttft:p90<400ms." in chart.summary
+    rows = steps_table(search).rows
+    assert [row[-2] for row in rows] == ["sustained", "the queue grew", "missed"]
 
 
 def test_a_search_for_a_rate_has_one_percentile_for_all_steps() -> None:
