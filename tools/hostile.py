@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import tests.hostile.behaviours  # noqa: E402, F401 - registers them
 from tests.hostile.endpoint import BEHAVIOURS  # noqa: E402
-from tests.hostile.trial import MODES, Mode, Trial, replayed, told_mode, trial  # noqa: E402
+from tests.hostile.trial import EVERY_MODE, Mode, Trial, replayed, told, told_mode, trial  # noqa: E402
 
 EXPECTED: Final = ROOT / "tests" / "hostile" / "expected.toml"
 
@@ -33,7 +33,7 @@ def meet(name: str, modes: Sequence[Mode]) -> list[tuple[Trial, float]]:
     """Return how the commands of these modes met a behaviour, with the seconds that each took."""
     found = []
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
-        for mode in modes or (*MODES, "replay"):
+        for mode in modes or EVERY_MODE:
             begin = time.monotonic()
             run = Path(folder, mode)
             run.mkdir()
@@ -50,9 +50,11 @@ def record(trials: list[Trial]) -> None:
     """Write exit codes and sentences of these trials; others stay as they are."""
     document = tomlkit.parse(EXPECTED.read_text("utf-8")) if EXPECTED.exists() else tomlkit.document()
     for one in trials:
-        if one.mode == told_mode(one.behaviour) and one.ended is not None:
-            table = document.setdefault(one.behaviour.name, tomlkit.inline_table())
-            table.update({"code": one.ended.code, "says": one.sentence})
+        if told(one.behaviour, one.mode) and one.ended is not None:
+            table = document.setdefault(one.behaviour.name, tomlkit.table())
+            account = tomlkit.inline_table()
+            account.update(one.account)
+            table[one.mode] = account
     EXPECTED.write_text(tomlkit.dumps(document), "utf-8")
 
 
@@ -61,7 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", help="Behaviours. Default: all.")
     parser.add_argument("--jobs", type=int, default=2, help="Behaviours at the same time. Default: 2.")
-    parser.add_argument("--told", action="store_true", help="Only the command whose sentence is recorded.")
+    parser.add_argument("--told", action="store_true", help="Only the first command that meets each behaviour.")
     parser.add_argument("--record", action="store_true", help="Write tests/hostile/expected.toml.")
     options = parser.parse_args()
     with ThreadPoolExecutor(options.jobs) as pool:
