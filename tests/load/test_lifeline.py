@@ -49,7 +49,8 @@ class Load:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        until(lambda: server.truth()["requests"] > 20)
+        until(lambda: server.truth()["requests"] > 20 or self.process.poll() is not None)
+        assert self.process.returncode is None, self.process.communicate()[0]
         self.family = psutil.Process(self.process.pid).children(recursive=True)
 
     def chosen(self, victim: str) -> list[psutil.Process]:
@@ -107,26 +108,52 @@ def start(tmp_path: Path, timed_server: Any) -> Iterator[Callable[..., Load]]:
         load.end()
 
 
+@pytest.fixture
+def modes(tmp_path: Path) -> dict[str, tuple[str, ...]]:
+    """Return the options of each kind of load."""
+    trace, profile = tmp_path / "trace.csv", tmp_path / "talks.toml"
+    rows = "".join(f"{number / 50},9,30\n" for number in range(30_000))
+    trace.write_text(f"Timestamp,Request tokens,Response tokens\n{rows}", "utf-8")
+    profile.write_text('[[requests]]\nturns = 3\nhistory = "replay"\ninput_tokens = 5\n', "utf-8")
+    return {
+        "open": ("--rate", "50"),
+        "phases": ("--rate", "50@2s,50..60@9min"),
+        "closed": ("--concurrency", "2"),
+        "requests": ("--concurrency", "2", "--requests", "1000000"),
+        "trace": ("--trace", str(trace)),
+        "sessions": ("--concurrency", "2", "--profile", str(profile)),
+    }
+
+
 @pytest.mark.slow(10)
 @pytest.mark.parametrize(
-    ("victim", "sign", "processes"),
+    ("victim", "sign", "processes", "mode"),
     [
-        ("master", signal.SIGKILL, 1),
-        ("master", signal.SIGKILL, 2),
-        ("master", signal.SIGTERM, 2),
-        ("master", signal.SIGSTOP, 2),
-        ("worker", signal.SIGKILL, 2),
-        ("worker", signal.SIGSTOP, 2),
-        ("worker", signal.SIGTERM, 2),
-        ("analysis worker", signal.SIGKILL, 2),
-        ("analysis worker", signal.SIGSTOP, 1),
-        ("analysis worker", signal.SIGTERM, 1),
+        ("master", signal.SIGKILL, 1, "trace"),
+        ("master", signal.SIGKILL, 1, "closed"),
+        ("master", signal.SIGKILL, 2, "open"),
+        ("master", signal.SIGTERM, 2, "sessions"),
+        ("master", signal.SIGSTOP, 2, "open"),
+        ("worker", signal.SIGKILL, 2, "trace"),
+        ("worker", signal.SIGKILL, 2, "requests"),
+        ("worker", signal.SIGKILL, 2, "sessions"),
+        ("worker", signal.SIGSTOP, 2, "closed"),
+        ("worker", signal.SIGTERM, 2, "phases"),
+        ("analysis worker", signal.SIGKILL, 2, "open"),
+        ("analysis worker", signal.SIGKILL, 1, "requests"),
+        ("analysis worker", signal.SIGSTOP, 1, "trace"),
+        ("analysis worker", signal.SIGTERM, 1, "phases"),
     ],
 )
 def test_a_load_ends_with_any_of_its_parts(
-    start: Callable[..., Load], victim: str, sign: signal.Signals, processes: int
+    start: Callable[..., Load],
+    modes: dict[str, tuple[str, ...]],
+    victim: str,
+    sign: signal.Signals,
+    processes: int,
+    mode: str,
 ) -> None:
-    load = start("--rate", "50", "--processes", str(processes))
+    load = start(*modes[mode], "--processes", str(processes))
     load.send(victim, sign)
     text = load.wait()
     run = load.run()
@@ -142,18 +169,24 @@ def test_a_load_ends_with_any_of_its_parts(
 
 @pytest.mark.slow(8)
 @pytest.mark.parametrize(
-    ("victim", "sign", "words"),
+    ("victim", "sign", "processes", "mode"),
     [
-        ("command", signal.SIGTERM, ("--rate", "50")),
-        ("command", signal.SIGINT, ("--concurrency", "4", "--processes", "2")),
-        ("all", signal.SIGTERM, ("--rate", "50", "--processes", "2")),
-        ("all", signal.SIGTERM, ("--concurrency", "4", "--requests", "1000000")),
+        ("command", signal.SIGTERM, 1, "trace"),
+        ("command", signal.SIGINT, 2, "closed"),
+        ("command", signal.SIGTERM, 2, "sessions"),
+        ("all", signal.SIGTERM, 2, "open"),
+        ("all", signal.SIGTERM, 1, "requests"),
     ],
 )
 def test_a_signal_for_the_command_ends_the_load_and_loses_nothing(
-    start: Callable[..., Load], victim: str, sign: signal.Signals, words: tuple[str, ...]
+    start: Callable[..., Load],
+    modes: dict[str, tuple[str, ...]],
+    victim: str,
+    sign: signal.Signals,
+    processes: int,
+    mode: str,
 ) -> None:
-    load = start(*words)
+    load = start(*modes[mode], "--processes", str(processes))
     load.send(victim, sign)
     text = load.wait()
     run = load.run()
