@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from tests.hostile.endpoint import Connection, HostileEndpoint, HttpRequest, answer
 
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.run import LoadProgress, LoadResult, _Thinner, run_load
@@ -436,7 +437,16 @@ MODES: dict[str, dict[str, Any]] = {
     "requests": {"concurrency": 4, "requests": 40, "duration": 60},
     "phases": {"phases": "20@500ms,40@500ms", "duration": 1},
     "sessions": {"concurrency": 4, "requests": 40, "duration": 60},
+    "trace": {"duration": 2},
 }
+
+
+def trace_of(folder: Path, requests: int) -> Path:
+    """Write a trace with a request every 25 ms."""
+    path = folder / "requests.csv"
+    rows = "".join(f"{number / 40},9,30\n" for number in range(requests))
+    path.write_text(f"Timestamp,Request tokens,Response tokens\n{rows}", "utf-8")
+    return path
 
 
 @pytest.mark.parametrize(
@@ -449,6 +459,8 @@ MODES: dict[str, dict[str, Any]] = {
         ("sessions", 2, "drop=5"),
         ("sessions", 1, "end=reset"),
         ("open", 1, "end=hang"),
+        ("trace", 1, "drop=5"),
+        ("trace", 2, "end=reset"),
     ],
 )
 def test_the_accounts_are_those_of_a_server_that_resets_leaves_and_stalls(
@@ -459,6 +471,8 @@ def test_the_accounts_are_those_of_a_server_that_resets_leaves_and_stalls(
         profile = tmp_path / "talks.toml"
         profile.write_text(TALKS, "utf-8")
         values["profile"] = str(profile)
+    if mode == "trace":
+        values["trace"] = str(trace_of(tmp_path, 40))
     result, _ = execute(
         timed_server.url, model=f"ttft=5&gap=1&tokens=4&{answer}", processes=processes, idle_timeout=0.5, **values
     )
@@ -469,6 +483,34 @@ def test_the_accounts_are_those_of_a_server_that_resets_leaves_and_stalls(
     assert result.started == served > 0
     if answer == "drop=5":
         assert result.outcomes == {"ok": result.started - result.started // 5, "transport": result.started // 5}
+
+
+@pytest.mark.slow(4)
+@pytest.mark.parametrize(("mode", "processes"), [("closed", 1), ("closed", 2), ("open", 2), ("trace", 1)])
+def test_a_server_that_dies_has_answered_what_is_counted_as_answered(
+    execute: Execute, tmp_path: Path, mode: str, processes: int
+) -> None:
+    answered = 15
+    servers: list[HostileEndpoint] = []
+
+    def dies(connection: Connection, request: HttpRequest) -> None:
+        if request.number < answered:
+            answer(connection, request)
+        else:
+            servers[0].listener.close()
+            connection.reset()
+
+    values = {**MODES[mode], **({"trace": str(trace_of(tmp_path, 40))} if mode == "trace" else {})}
+    with HostileEndpoint(dies) as endpoint:
+        servers.append(endpoint)
+        result, run = execute(endpoint.url, processes=processes, **values)
+        received = len(endpoint.requests)
+    assert result.started == sum(result.outcomes.values()) >= received > answered
+    assert result.outcomes == {"ok": answered, "transport": result.started - answered}
+    details = [request.detail for request in run.samples_of(RequestSample) if request.outcome == "transport"]
+    refused = sum("no connection" in detail for detail in details)
+    assert len(details) == result.started - answered
+    assert len(details) - refused >= received - answered
 
 
 def test_a_dead_address_does_not_spin(execute: Execute) -> None:
