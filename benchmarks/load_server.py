@@ -13,7 +13,8 @@ fields are optional:
 ``slots``           how many requests are worked on at the same time; the others wait for their turn, in order
 ``stall``           milliseconds added once, before the token in the middle
 ``end``             ``ok``; ``cut`` (connection closed in the middle), ``reset``, ``clean`` (body ends in the middle),
-                    ``failed`` (response.failed), ``error`` (error event), ``incomplete``, ``hang`` (sends nothing more)
+                    ``failed`` (response.failed), ``error`` (error event), ``incomplete``, ``hang`` (sends no more),
+                    ``open`` (the whole stream, on a connection that stays open)
 ``status``          refuse with this HTTP status
 ``retry``           with this ``Retry-After``
 ``after``, ``then``  once so many requests were answered, answer as these other options say (percent-encoded)
@@ -140,7 +141,7 @@ def script(request: dict[str, Any], options: dict[str, str]) -> tuple[list[tuple
     opening += make("response.output_item.added", output_index=0, item=item)
     opening += make("response.content_part.added", part=part, **place)
     pieces = [(0.0, opening, False)]
-    whole = end in ("ok", "incomplete")
+    whole = end in ("ok", "incomplete", "open")
     for index, delta in enumerate(deltas if whole else deltas[: tokens // 2]):
         at = ttft + index * gap + (stall if index >= tokens // 2 else 0.0)
         pieces.append((at, make("response.output_text.delta", delta=delta, logprobs=[], **place), True))
@@ -150,15 +151,15 @@ def script(request: dict[str, Any], options: dict[str, str]) -> tuple[list[tuple
     elif end == "error":
         pieces.append((at, make("error", code="server_error", message="planned error", param=None), False))
     elif whole:
-        status = "completed" if end == "ok" else "incomplete"
-        final = response(request, status, text, tokens, "" if end == "ok" else "max_output_tokens")
+        status = "incomplete" if end == "incomplete" else "completed"
+        final = response(request, status, text, tokens, "max_output_tokens" if end == "incomplete" else "")
         closing = make("response.output_text.done", text=text, logprobs=[], **place)
         closing += make("response.content_part.done", part={**part, "text": text}, **place)
         closing += make("response.output_item.done", output_index=0, item=final["output"][0])
         closing += make(f"response.{status}", response=final)
         # With the last token, so that a stream costs one send for each token.
         pieces[-1] = (at, pieces[-1][1] + closing, pieces[-1][2])
-    return pieces, end if end in ("cut", "reset", "hang") else "leave" if "leave" in options else ""
+    return pieces, end if end in ("cut", "reset", "hang", "open") else "leave" if "leave" in options else ""
 
 
 class ServerProcess:
@@ -382,10 +383,10 @@ class ScriptedServer:
                 times.append(perf_counter())
             self.send(peer, before + data)
             before = b""
-        self.finished += ending != "hang"
+        self.finished += ending not in ("hang", "open")
         if ending == "reset":
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if ending in ("cut", "reset", "leave") or (framing == "close" and ending != "hang"):
+        if ending in ("cut", "reset", "leave") or (framing == "close" and ending not in ("hang", "open")):
             self.drop(peer)
 
     def plain(self, peer: Peer, status: int, value: Any, headers: bytes = b"") -> None:

@@ -124,8 +124,9 @@ class LoadResult:
 
     @property
     def answered(self) -> int:
-        """How many requests got an HTTP reply of any kind."""
-        return replied_of(self.outcomes)
+        """How many requests got an HTTP reply of any kind, even one that never ended."""
+        heads = self.histograms.get("ttfb", Histogram())
+        return max(replied_of(self.outcomes), heads.n - heads.unended)
 
 
 class _Thinner:
@@ -502,7 +503,14 @@ class _Run:
                 f"The run file has no line for {missing}. Its distributions and totals count all of them."
             )
         issued = follower.issued if follower.issued is not None else float(follower.last.get("t", 0.0))
-        load = load_line(follower.stats, follower.checks, self.settings, issued=issued, notes=notes)
+        load = load_line(
+            follower.stats,
+            follower.checks,
+            self.settings,
+            issued=issued,
+            notes=notes,
+            ended_early=self.interrupted or bool(self._failure),
+        )
         judge_state(load, self.settings, follower.spans)
         if load.unjudged:
             self.warnings.append(unjudged_sentence(load))

@@ -174,6 +174,9 @@ def judge(
         result.verdict = "better"
     elif within <= SURE:
         result.verdict = "kept"
+    # Repetitions without the figure may have had any: those of requests without an end are left out.
+    if (result.verdict == "worse" and n[0] < len(before)) or (result.verdict != "worse" and n[1] < len(after)):
+        result.verdict, result.met = "unclear", True
     result.before, result.after = math.exp(sign * fmean(old)), math.exp(sign * fmean(new))
     result.change = math.expm1(sign * moved)
     result.p, result.p_limit = worse if moved > 0 else better, within

@@ -6,6 +6,7 @@ own; the other lines of the run file are those of the repeat in the middle, by i
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -107,7 +108,7 @@ def _finish(
 ) -> LoadResult:
     own = [repeat.figures for repeat in repeats if repeat.of == "endpoint"]
     other = [repeat.figures for repeat in repeats if repeat.of == "against"]
-    ranked = sorted(done, key=lambda pair: own[done.index(pair)].get("e2e:p50", 0.0))
+    ranked = sorted(done, key=lambda pair: own[done.index(pair)].get("e2e:p50", math.inf))
     result, kept = ranked[(len(ranked) - 1) // 2]
     for sample in kept.samples:
         sink.sample(sample)

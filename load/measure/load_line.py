@@ -16,16 +16,23 @@ from rejoinder.load.objectives.check_sample import Voided, estimate_voided
 from rejoinder.load.objectives.confidence import percentile_lines
 from rejoinder.load.objectives.slo import RequestLimits, evaluate, parse_slos
 from rejoinder.load.settings import LoadSettings
-from rejoinder.model.outcomes import ANSWERED, OUTCOMES, RequestOutcome, good_of
+from rejoinder.model.outcomes import MEASURED, OUTCOMES, RequestOutcome, good_of
 from rejoinder.model.samples import HistogramSample, LoadSample, Rates, RuleUnderLoad, Sample, ScenarioOutcomes
 
 
 def load_line(
-    stats: RunStats, checks: Sequence[SelfCheck], settings: LoadSettings, *, issued: float, notes: Sequence[str] = ()
+    stats: RunStats,
+    checks: Sequence[SelfCheck],
+    settings: LoadSettings,
+    *,
+    issued: float,
+    notes: Sequence[str] = (),
+    ended_early: bool = False,
 ) -> LoadSample:
     """Return the ``load`` line: settings, outcomes, rates, SLO results and the load generator's verdict on itself.
 
     ``issued`` is for how many seconds requests were started; ``notes`` are further reasons to suspect the result.
+    ``ended_early``: the run gave the requests in flight no time to end.
     """
     window = rates_window(stats, settings, issued)
     in_flight = stats.throughput.mean_in_flight(window.edges)
@@ -57,12 +64,13 @@ def load_line(
         rates=rates,
         no_rates=window.why,
         rates_whole_run=_without_voided(rates_within(stats, _whole(stats, issued)), *shares),
-        latencies_over=list(ANSWERED),
+        latencies_over=list(MEASURED),
         input_tokens=stats.input_tokens,
         output_tokens=stats.output_tokens,
         tokens=stats.tokens,
         self_check=self_check(stats, checks, issued, notes),
         good=round(stats.good * shares[1]),
+        waited={outcome: (round(least, 6), round(most, 6)) for outcome, (least, most) in sorted(stats.waited.items())},
         cross_talk=stats.foreign,
         percentiles=percentile_lines(stats.histograms),
         scenarios=[
@@ -77,6 +85,7 @@ def load_line(
             rates=rates,
             voided=voided,
             voided_within=within,
+            ended_early=ended_early,
         ),
     )
 

@@ -40,6 +40,7 @@ USAGE: Final = {
     "reasoning_tokens": "output_tokens_details",
 }
 """The counts of ``usage`` that are read, and the object inside it that has them."""
+_MAY_END_STREAMS: Final = (Outcome.CUT, Outcome.TIMEOUT, Outcome.CANCELLED)
 
 EventSpan = tuple[float, float, str, int, int]
 """Events of a stream that came together: first and last arrival, type, number, and the byte where the first begins."""
@@ -351,14 +352,15 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[Re
     """Return the outcome before the rules are asked, and a sentence for all but ``ok``."""
     transport = exchange.outcome
     reason = exchange.detail or transport.value
-    if transport is Outcome.CANCELLED:
+    # A stream is complete with its terminal event, whatever becomes of its connection.
+    if transport is Outcome.CANCELLED and (Tag.CANCELLED in exchange.tags or not terminal):
         return RequestOutcome.CANCELLED if Tag.CANCELLED in exchange.tags else RequestOutcome.CENSORED, reason
-    if transport is Outcome.TIMEOUT:
+    if transport is Outcome.TIMEOUT and not terminal:
         return RequestOutcome.TIMEOUT, reason
     if transport is Outcome.TOO_LARGE:
         return RequestOutcome.TOO_LARGE, reason
     status = exchange.status
-    if transport is not Outcome.COMPLETE and not (terminal and transport is Outcome.CUT):
+    if transport is not Outcome.COMPLETE and not (terminal and transport in _MAY_END_STREAMS):
         return RequestOutcome.TRANSPORT, reason
     if status is None:
         return RequestOutcome.TRANSPORT, "no response"

@@ -16,7 +16,15 @@ from time import perf_counter_ns, time
 from typing import Any, Final, NamedTuple
 
 from rejoinder.budgets import LOAD, LOAD_LONG, LOAD_STREAM
-from rejoinder.load.measure.recording import RECEIVE, FramingError, MessageEnd, Opening, OverBudgetError, Receives
+from rejoinder.load.measure.recording import (
+    RECEIVE,
+    FramingError,
+    MessageEnd,
+    Opening,
+    OverBudgetError,
+    Receives,
+    final_response,
+)
 from rejoinder.model.exchange import Headers, Outcome
 from rejoinder.wire.address import Address
 
@@ -29,11 +37,30 @@ class Censored(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect to an address and for TLS, between two receives, and for a whole request."""
+    """Seconds: to connect to an address and for TLS, between two receives, and for a whole request.
+
+    ``body_end`` is how long a stream that has had its terminal event may stay open. That is the limit of rule SSE-10.
+    """
 
     connect: float = 10.0
     idle: float = 60.0
     total: float = 600.0
+    body_end: float = 10.0
+
+    @property
+    def after_total(self) -> str:
+        """What happened to a request that took too long as a whole."""
+        return f"did not end within {self.total:g} s"
+
+    @property
+    def after_idle(self) -> str:
+        """What happened to a request on which nothing came."""
+        return f"received nothing for {self.idle:g} s"
+
+    @property
+    def after_end(self) -> str:
+        """What happened to a stream that stayed open."""
+        return f"the stream stayed open for {self.body_end:g} s after its terminal event"
 
 
 @dataclass(slots=True)
@@ -79,27 +106,42 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        self._watched: dict[Connection, tuple[socket.socket, RawReply, int, int]] = {}
+        self._watched: dict[Connection, tuple[socket.socket, RawReply]] = {}
+        self._looked: dict[Connection, int] = {}
 
     def add(self, connection: Connection, sock: socket.socket, reception: RawReply) -> None:
         """Watch a request whose connection is open."""
-        limits = connection.timeouts
-        deadline = reception.begun + round(limits.total * 1e9)
-        self._watched[connection] = (sock, reception, deadline, round(limits.idle * 1e9))
+        self._watched[connection] = (sock, reception)
 
     def remove(self, connection: Connection) -> None:
         """Stop watching it."""
         self._watched.pop(connection, None)
+        self._looked.pop(connection, None)
 
     def check(self) -> None:
         """Shut the connections of all requests that are over their limits, which ends their receives."""
         now = perf_counter_ns()
-        for connection, (sock, reception, deadline, idle) in list(self._watched.items()):
+        for connection, (sock, reception) in list(self._watched.items()):
+            limits = connection.timeouts
             last = reception.receives.last if reception.receives else reception.sent
-            if now >= deadline or now - last >= idle:
-                connection.expired = True
+            silent = (now - last) / 1e9
+            if (now - reception.begun) / 1e9 >= limits.total:
+                connection.expired = limits.after_total
+            elif silent >= limits.idle:
+                connection.expired = limits.after_idle
+            elif silent >= limits.body_end and self._has_ended(connection, reception):
+                connection.expired = limits.after_end
+            if connection.expired:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
+
+    def _has_ended(self, connection: Connection, reception: RawReply) -> bool:
+        """Return whether a silent reply has had its terminal event; looks once in each silence."""
+        if self._looked.get(connection) == len(reception.receives):
+            return False
+        self._looked[connection] = len(reception.receives)
+        response = final_response(reception.receives)
+        return response is not None and response.get("status") not in ("queued", "in_progress")
 
 
 class ReplyMemory:
@@ -157,7 +199,7 @@ class Connection:
         self.address = address
         self.timeouts = timeouts
         self.opened = 0
-        self.expired = False
+        self.expired = ""
         self.cancelled = False
         self._context = context
         self._watchdog = watchdog
@@ -272,7 +314,7 @@ class Connection:
         reception.sent = clock()
         deadline = reception.begun + round(self.timeouts.total * 1e9)
         tight = deadline - round(idle * 1e9)
-        self.expired = False
+        self.expired = ""
         try:
             if self._watchdog is not None:
                 self._watchdog.add(self, sock, reception)
@@ -312,15 +354,13 @@ class Connection:
             reception.outcome, reception.detail = Outcome.PROTOCOL, str(error)
             return False
         except OSError as error:
-            if not _complete(end):
+            if end.until_close or not _complete(end):
                 # The watchdog ends a receive by shutting the connection, which shows as any sort of error.
                 if self.expired or isinstance(error, TimeoutError):
                     reception.outcome = Outcome.TIMEOUT
                     whole = clock() >= deadline - 5_000_000  # timers may fire a little early
-                    limit = self.timeouts.total if whole else idle
-                    reception.detail = (
-                        f"did not end within {limit:g} s" if whole else f"received nothing for {limit:g} s"
-                    )
+                    limits = self.timeouts
+                    reception.detail = self.expired or (limits.after_total if whole else limits.after_idle)
                 else:
                     reception.outcome = Outcome.CUT
                     reception.detail = f"the connection broke: {error.strerror or error}"

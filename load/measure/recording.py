@@ -352,6 +352,11 @@ class MessageEnd:
         return self._length is Length.CLOSE or (self._length is not None and self._left <= 0)
 
     @property
+    def until_close(self) -> bool:
+        """Whether the reply ends with the connection, so that one that breaks leaves it without an end."""
+        return self._length is Length.CLOSE
+
+    @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request; ask only when the reply is complete."""
         return self._kept_alive and self._length is not Length.CLOSE and not self.surplus

@@ -30,7 +30,7 @@ from rejoinder.load.objectives.check_sample import GroupCounts
 from rejoinder.load.objectives.slo import RequestLimits
 from rejoinder.model.exchange import Chunk, Exchange, Outcome
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import TIMES, Over, Place
+from rejoinder.model.metrics import TIMES, Metric, Over, Place, Unended
 from rejoinder.model.outcomes import RequestOutcome, judgeable_of
 from rejoinder.model.samples import RequestFigures, RequestSample, SecondSample, StreamSample, TokenDetails
 from rejoinder.model.tags import Tag
@@ -43,6 +43,7 @@ _EVIDENCE_TOTAL: Final = 20
 _EVIDENCE_GOOD: Final = 10
 _EVIDENCE_EACH: Final = 3
 _NO_LIMITS: Final = RequestLimits(())
+_NOT_SENT: Final = (Outcome.REFUSED, Outcome.TLS)
 
 
 class JsonStruct(Struct):
@@ -100,6 +101,7 @@ class RunStats(JsonStruct):
 
     ``good`` requests succeeded and kept every limit, those not checked against all rules included: ``groups`` has their
     share by sampling rate. Of the ``judged`` responses ``broken`` broke a rule; ``conformance`` counts them by rule.
+    ``waited`` has the shortest and the longest time, in seconds, that was waited for requests without an end.
     ``tokens`` says what usage reports beside the totals, and what had to be estimated. ``streams`` are the slowest
     requests with the times of all their
     events, the slowest first.
@@ -119,6 +121,7 @@ class RunStats(JsonStruct):
     rules: Counter[str] = field(default_factory=Counter)
     conformance: dict[str, RuleCounts] = field(default_factory=dict)
     groups: dict[int, GroupCounts] = field(default_factory=dict)
+    waited: dict[RequestOutcome, tuple[float, float]] = field(default_factory=dict)
     scenarios: dict[str, Counter[RequestOutcome]] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
     seconds: dict[int, TimeBucket] = field(default_factory=dict)
@@ -152,21 +155,27 @@ class RunStats(JsonStruct):
         times = _all_times(recording, measured)
         # The times of a stream that was given up are those of its beginning only.
         answered = row.answered and Tag.CANCELLED not in recording.tags
+        waited = _waited(recording, exchange, measured)
         self._second(start).started += 1
         last = self._second(end)
         last.finished += 1
-        # Requests that were in flight at the end count as failed in their last second.
         last.failed += not row.good and outcome is not RequestOutcome.CANCELLED
-        good = limits.keeps(outcome, times)
+        streamed = exchange.role == "stream"
+        good = limits.keeps(outcome, times, streamed=streamed)
         self.good += good
         if row.good or measured.voided:
             group = self.groups.setdefault(recording.one_in, GroupCounts())
             voided = None if outcome is RequestOutcome.UNJUDGED else measured.voided
-            group.add(voided, limits.keeps(RequestOutcome.OK, times))
+            group.add(voided, limits.keeps(RequestOutcome.OK, times, streamed=streamed))
         self.throughput.count(start, end, outcome, good=good)
-        self._count_times(times, measured, answered, row.good)
-        if answered:
+        if waited is None:
+            self._count_times(times, measured, answered, row.good)
+        else:
+            self._count_waits(times, measured, waited, streamed=streamed)
+            self._note_wait(outcome, waited)
+        if answered or waited is not None:
             self._count_tokens(measured, start, row.good)
+            self.tokens.without_usage += answered and "output_tokens" not in measured.usage
         if row.bad or measured.rules:
             self._add_evidence(outcome, measured.rules, exchange)
         self.requests.append(_request_sample(recording, measured, t0, worker))
@@ -183,23 +192,37 @@ class RunStats(JsonStruct):
             counts.known += rule in measured.known
 
     def _count_times(self, times: Mapping[str, float], measured: Measurement, answered: bool, good: bool) -> None:
-        for name, metric in TIMES.items():
-            if not (answered or metric.over is Over.ALL):
-                continue
-            values: Sequence[float] = measured.pools.get(name, ()) if metric.pooled else ()
-            if name in times:
-                values = (times[name],)
-            if values:
-                self._count(name, values)
-                if good and metric.over is Over.ANSWERED:
-                    self._count(f"{name}_ok", values)
+        """Count the times of a request that ended."""
+        for metric in TIMES.values():
+            if answered or metric.over is Over.ALL:
+                self._count(metric, _values(metric, times, measured), good=good)
 
-    def _count(self, name: str, values: Sequence[float]) -> None:
-        histogram = self.histograms.get(name)
-        if histogram is None:
-            histogram = self.histograms[name] = Histogram()
-        for value in values:
-            histogram.add(value)
+    def _count_waits(self, times: Mapping[str, float], measured: Measurement, waited: float, *, streamed: bool) -> None:
+        """Count the times of a request without an end: what came before as it is, what did not come as longer.
+
+        Such a request counts among the good ones too. It was left out of no SLO by being slow.
+        """
+        awaited = {Unended.WAITED, Unended.STREAM_WAITED} if streamed else {Unended.WAITED}
+        for name, metric in TIMES.items():
+            if metric.unended in awaited and name not in times:
+                before = times["sched_lag"] if metric.since else 0.0
+                self._count(metric, (waited + before,), good=True, at_least=True)
+            else:
+                at_least = metric.unended is Unended.SEEN
+                self._count(metric, _values(metric, times, measured), good=True, at_least=at_least)
+
+    def _note_wait(self, outcome: RequestOutcome, waited: float) -> None:
+        least, most = self.waited.get(outcome, (waited, waited))
+        self.waited[outcome] = min(least, waited), max(most, waited)
+
+    def _count(self, metric: Metric, values: Sequence[float], *, good: bool, at_least: bool = False) -> None:
+        names = [metric.name, metric.judged_by] if good and metric.over is Over.ANSWERED else [metric.name]
+        for name in names if values else ():
+            histogram = self.histograms.get(name)
+            if histogram is None:
+                histogram = self.histograms[name] = Histogram()
+            for value in values:
+                histogram.add(value, at_least=at_least)
 
     def _count_tokens(self, measured: Measurement, start: float, good: bool) -> None:
         """Count gaps and tokens in the seconds in which they came."""
@@ -234,7 +257,6 @@ class RunStats(JsonStruct):
         details.reasoning += usage.get("reasoning_tokens", 0)
         details.not_streamed += (tokens.output or 0) - (tokens.streamed or 0)
         details.responses += 1
-        details.without_usage += "output_tokens" not in usage
         if tokens.estimated:
             details.estimated += tokens.output or 0
             details.estimated_responses += 1
@@ -285,6 +307,9 @@ class RunStats(JsonStruct):
             self.scenarios.setdefault(scenario, Counter()).update(outcomes)
         for metric, histogram in other.histograms.items():
             self.histograms.setdefault(metric, Histogram()).merge(histogram)
+        for outcome, waits in other.waited.items():
+            for wait in waits:
+                self._note_wait(outcome, wait)
         for number, second in other.seconds.items():
             self.seconds.setdefault(number, TimeBucket()).merge(second)
         self.throughput.merge(other.throughput)
@@ -386,6 +411,26 @@ def _shortened(exchange: Exchange) -> Exchange:
 
 def _begun(recording: Recording) -> int:
     return recording.begun or recording.dispatched
+
+
+def _waited(recording: Recording, exchange: Exchange, measured: Measurement) -> float | None:
+    """Return how long a request without an end was waited for, in seconds; ``None`` for one with an end.
+
+    A connection that could not be opened is an end. So is the workload's own cancel.
+    """
+    if measured.end is not None or Tag.CANCELLED in recording.tags or exchange.outcome in _NOT_SENT:
+        return None
+    cut = exchange.outcome is not Outcome.COMPLETE
+    if not (cut or measured.outcome.row.unended):
+        return None
+    return (recording.ended - _begun(recording)) / 1e9
+
+
+def _values(metric: Metric, times: Mapping[str, float], measured: Measurement) -> Sequence[float]:
+    """Return the values that a request has of a metric."""
+    if metric.name in times:
+        return (times[metric.name],)
+    return measured.pools.get(metric.name, ()) if metric.pooled else ()
 
 
 def _all_times(recording: Recording, measured: Measurement) -> dict[str, float]:

@@ -23,7 +23,9 @@ from rejoinder.errors import UsageError, suggest
 from rejoinder.model.verdict import Level, Problem, fingerprint, masked
 
 ALL_RULES: Final = "*"
-ORDER_RULES: Final = frozenset(("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03"))
+ORDER_RULES: Final = frozenset(
+    ("LIF-01", "LIF-02", "LIF-04", "LIF-05", "LIF-06", "EVT-01", "EVT-02", "EVT-03", "SSE-10")
+)
 """The rules of every stream, also when there is no time for all: one beginning, one end, and numbers that rise."""
 
 

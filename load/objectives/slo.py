@@ -1,6 +1,7 @@
 """SLOs: limits that a run must meet, as ``--slo`` takes them, and their results.
 
-    ttft:p99<300ms      a percentile, the mean or the maximum of a latency, over the requests that succeeded
+    ttft:p99<300ms      a percentile, the mean or the maximum of a latency, over the requests that succeeded and those
+                        without an end, which were longer than they were waited for
     ttft<300ms          a limit for each single request; goodput counts the requests within all such limits
     goodput>=95%        share of the started requests that succeeded within every limit; with /s, a rate
     error<1%            share of the started requests that failed; any outcome can be named instead
@@ -20,12 +21,12 @@ from operator import ge, gt, le, lt
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
-from rejoinder.formatting import plural, value_of
+from rejoinder.formatting import format_seconds, plural, value_of
 from rejoinder.load.objectives.check_sample import NONE_VOIDED, Voided
 from rejoinder.load.objectives.confidence import share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import METRICS, RATES, SHARES, TIMES, metric_named
-from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of
+from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of, settled
 from rejoinder.model.samples import ChangeResult, Rates, SloResult
 
 _RELATIONS: Final = {"<": lt, "<=": le, ">": gt, ">=": ge}
@@ -170,18 +171,18 @@ class RequestLimits:
         """The limits as they were written."""
         return [f"{slo.metric}{slo.relation}{slo.limit * 1e3:g}ms" for slo in self._chosen]
 
-    def keeps(self, outcome: RequestOutcome, times: Mapping[str, float]) -> bool:
+    def keeps(self, outcome: RequestOutcome, times: Mapping[str, float], *, streamed: bool = True) -> bool:
         """Return whether a request succeeded within all limits; ``times`` are its latencies, in seconds, by metric.
 
-        A time that a request does not have (the time per token of a single token) breaks no limit, except the first
-        token, which every answer to be counted must have.
+        A time that a request does not have (the time per token of a single token) breaks no limit. The exception is the
+        first token of a stream, which a stream to be counted must have. Without ``streamed`` the request wanted none.
         """
         if not outcome.row.good:
             return False
         for slo, name in zip(self._chosen, self._of, strict=True):
             value = times.get(name)
             if value is None:
-                if slo.metric.startswith("ttf"):
+                if streamed and slo.metric.startswith("ttf"):
                     return False
             elif not slo.holds(value):
                 return False
@@ -197,6 +198,7 @@ def evaluate(
     rates: Rates,
     voided: Voided = NONE_VOIDED,
     voided_within: Voided = NONE_VOIDED,
+    ended_early: bool = False,
 ) -> list[SloResult]:
     """Return the result of each SLO.
 
@@ -204,11 +206,15 @@ def evaluate(
     many of them a rule voids, ``voided_within`` how many of those within the limits for single requests. ``rates``
     allow for them already.
 
-    ``value`` is ``None`` without samples. A percentile is that of the nearest rank: with few values
-    the largest one. For a percentile or a share ``certified`` is whether ``bound``, beyond which the true figure is
-    not with 99 % (early stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are
-    too few values for a bound, ``needs`` says how many it takes.
+    ``value`` is ``None`` without samples. A percentile is that of the nearest rank: with few values the largest one. An
+    SLO is met only where the value proves it: one that is ``at_least`` proves nothing below a limit. ``ended_early``:
+    the run gave the requests in flight no time to end, so shares leave them out.
+
+    For a percentile or a share ``certified`` is whether ``bound``, beyond which the true figure is not with 99 % (early
+    stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are too few values for a
+    bound, ``needs`` says how many it takes.
     """
+    outcomes = settled(outcomes, ended_early=ended_early)
     results = []
     for slo in slos:
         if slo.statistic == "share":
@@ -218,6 +224,8 @@ def evaluate(
             result = _result(slo, value, n=good if slo.metric == "goodput" else good_of(outcomes))
         else:
             result = _of_time(slo, histograms.get(TIMES[slo.metric].judged_by, Histogram()))
+        if slo.metric == "goodput":
+            result.limits = RequestLimits(slos).texts
         results.append(result)
     return results
 
@@ -288,10 +296,18 @@ def describe(result: SloResult) -> str:
         return f"{result.text}: missed (no samples)"
     of = "request" if result.statistic in ("share", "rate") else "sample"
     notes = [plural(result.n, of)]
+    if result.limits:
+        notes.append(f"limits for each request: {', '.join(result.limits)}")
+    if result.unended:
+        notes.append(f"{result.unended:,} without an end")
+    if result.unknown:
+        return f"{result.text}: {result.unknown_text} (at least {_format(result, result.value)})"
     if result.met and result.needs is not None:
         notes.append(f"{result.needs:,} needed for 99 % confidence")
     elif result.met and result.certified is False and result.bound is not None:
         notes.append(f"99 % confidence bound {_format(result, result.bound)} misses the limit")
+    elif result.met and result.certified is False:
+        notes.append("no 99 % confidence bound")
     if result.depends_on_length:
         notes.append("depends on the length of the run, because the queue grew")
     if result.unjudged:
@@ -301,10 +317,11 @@ def describe(result: SloResult) -> str:
             else f", at most {100 * result.unjudged_bound:.1f} % of them break a rule"
         )
         notes.append(f"estimate: {result.unjudged:,} not checked against all rules{bound}")
-    return f"{result.text}: {'met' if result.met else 'missed'}: {_format(result, result.value)} ({'; '.join(notes)})"
+    value = f"{'at least ' if result.at_least else ''}{_format(result, result.value)}"
+    return f"{result.text}: {'met' if result.met else 'missed'}: {value} ({'; '.join(notes)})"
 
 
 def _format(result: SloResult, value: float) -> str:
     if result.metric in TIMES:
-        return f"{value * 1e3:.1f} ms"
+        return format_seconds(value)
     return f"{100 * value:.2f} %" if result.statistic == "share" else f"{value:.2f}/s"

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 from tests.hostile.endpoint import Connection, HostileEndpoint, HttpRequest, answer
 
+from rejoinder.cli.load import exit_code
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.run import LoadProgress, LoadResult, _Thinner, run_load
 from rejoinder.load.schedule.arrivals import parse_phases, schedule
@@ -26,9 +27,13 @@ from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.canaries import slot_canary
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import RunTarget, new_header
+from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, RunWriter, read_run
 from rejoinder.model.samples import HistogramSample, LoadSample, RequestSample, SecondSample, StreamSample
+from rejoinder.reports.model import read_report
+from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
@@ -54,6 +59,11 @@ def execute(tmp_path: Path) -> Execute:
         return result, found
 
     return run
+
+
+def load_of(run: Run) -> LoadSummary:
+    """Return what reports say of the load of a run."""
+    return read_report(run)[LOAD]
 
 
 def check_run(result: LoadResult, run: Run, complete: bool) -> None:
@@ -265,18 +275,71 @@ def test_every_fault_has_its_outcome_and_evidence(
     assert result.ok == 0
     assert 0 < len(run.exchanges) <= 3
     assert {exchange.outcome.value for exchange in run.exchanges} == {transport}
-    assert "ttft" not in result.histograms
+    # What was cut off has no end; what was refused or failed is no latency.
+    whole = result.histograms.get("e2e", Histogram())
+    assert whole.n == whole.unended == (result.started if RequestOutcome(outcome).row.unended else 0)
 
 
-def test_what_hangs_at_the_end_is_censored(execute: Execute, timed_server: Any) -> None:
-    result, _ = execute(timed_server.url, model="end=hang", concurrency=3, duration=0.5, drain=0.2)
-    assert result.outcomes == {"censored": 3}
-    assert timed_server.truth()["requests"] == 3
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_hangs_at_the_end_is_censored(execute: Execute, timed_server: Any, processes: int) -> None:
+    slos = ("e2e:p50<60s", "ttft:p99<60s", "error<1%", "goodput>=50%")
+    settings = {"concurrency": 4, "duration": 0.5, "drain": 0.2, "slos": slos, "processes": processes}
+    result, run = execute(timed_server.url, model="end=hang", **settings)
+    assert result.outcomes == {"censored": 4}
+    assert timed_server.truth()["requests"] == 4
+    assert [slo.met for slo in result.load.slos] == [False, True, False, False]
+    # Each request had its first tokens.
+    ttft, whole = result.histograms["ttft_ok"], result.histograms["e2e_ok"]
+    assert (ttft.n, ttft.unended, whole.n, whole.unended) == (4, 0, 4, 4)
+    assert whole.percentile(50) == (pytest.approx(whole.min / 1e6, abs=0.7), True)
+    assert result.load.output_tokens == 0
+    assert exit_code(result) == 1
+    assert load_of(run).succeeded_text.startswith("0 of 4 requests succeeded; 4 never ended (longer than ")
 
 
 def test_silence_is_a_timeout(execute: Execute, timed_server: Any) -> None:
-    result, _ = execute(timed_server.url, model="end=hang", rate=8, duration=1, idle_timeout=0.2)
+    result, run = execute(timed_server.url, model="end=hang", rate=8, duration=1, idle_timeout=0.2)
     assert result.outcomes == {"timeout": 8}
+    assert result.histograms["e2e"].unended == 8
+    assert result.histograms["e2e"].min >= 200_000
+    assert "8 never ended" in load_of(run).failed_text
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stream_whose_body_never_ends_is_complete_and_breaks_a_rule(
+    execute: Execute, timed_server: Any, processes: int
+) -> None:
+    model = "ttft=20&gap=5&tokens=8&end=open"
+    result, _ = execute(timed_server.url, model=model, rate=8, duration=1, idle_timeout=0.4, processes=processes)
+    assert result.outcomes == {"nonconforming": 8}
+    assert result.load.rules == {"SSE-10": 8}
+    # Its end is its terminal event: 20 ms and seven gaps of 5 ms, long before the time-out.
+    whole = result.histograms["e2e"]
+    assert (whole.n, whole.unended) == (8, 0)
+    assert 0.05 < whole.min / 1e6 < 0.39
+    assert result.load.output_tokens == 8 * 8
+    assert exit_code(result) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [("end=cut", "transport"), ("drop=4", "transport"), ("end=hang&framing=close", "timeout")],
+)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_lost_answer_is_longer_than_it_was_waited_for(
+    execute: Execute, timed_server: Any, answer: str, outcome: str, processes: int
+) -> None:
+    slos = ("e2e:max<60s", "ttft:max<60s")
+    settings = {"rate": 16, "duration": 1, "idle_timeout": 0.3, "slos": slos, "processes": processes}
+    result, _ = execute(timed_server.url, model=f"ttft=20&gap=5&tokens=8&{answer}", **settings)
+    lost = result.outcomes[RequestOutcome(outcome)]
+    whole, first = result.histograms["e2e_ok"], result.histograms["ttft_ok"]
+    assert (whole.n, whole.unended) == (16, lost)
+    # A connection that is lost unanswered has no first token either.
+    assert (first.n, first.unended) == (16, lost if answer == "drop=4" else 0)
+    assert [slo.met for slo in result.load.slos] == [False, answer != "drop=4"]
+    assert result.load.waited.keys() == {outcome}
+    assert exit_code(result) == 1
 
 
 def test_a_stall_is_seen_whole(execute: Execute, timed_server: Any) -> None:

@@ -40,7 +40,7 @@ from rejoinder.model.samples import HistogramSample, Sample
 
 OK = RequestOutcome.OK
 SETTINGS = LoadSettings(url="http://127.0.0.1:8000/v1/responses", model="tiny-llm", rate=30.0, duration=40.0)
-EXCHANGE = Exchange("x", Request("POST", "/v1/responses"), Outcome.COMPLETE, 200)
+EXCHANGE = Exchange("x", Request("POST", "/v1/responses"), Outcome.COMPLETE, 200, role="stream")
 
 REFUSED = {RequestOutcome.FAILED, RequestOutcome.HTTP_4XX, RequestOutcome.HTTP_429, RequestOutcome.HTTP_5XX}
 """The outcomes of requests that the endpoint answered with an error."""
@@ -154,7 +154,8 @@ def statistics(requests: Iterable[Sent], settings: LoadSettings = SETTINGS) -> R
     stats, limits = RunStats(), RequestLimits(parse_slos(settings.slos))
     for sent in requests:
         recording, measured = sent.recording(), sent.measurement()
-        stats.add(recording, EXCHANGE, measured, 0, 0, limits)
+        unsent = sent.outcome is RequestOutcome.TRANSPORT and sent.status is None
+        stats.add(recording, replace(EXCHANGE, outcome=Outcome.REFUSED) if unsent else EXCHANGE, measured, 0, 0, limits)
         stats.add_stream(recording, measured, sent.events(), 0, 0)
     return stats
 

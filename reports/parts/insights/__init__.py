@@ -55,7 +55,16 @@ def read(report: ReportModel) -> list[Insight] | None:
             insights.append(Insight("warn", f"Stalls: {text} ({about})."))
     if censored := load.counts.get(RequestOutcome.CENSORED, 0):
         were = plural(censored, "request was", "requests were")
-        text = f"{were} still running when the run ended: counted neither as succeeded nor as failed."
+        text = (
+            f"{were} still running when the run ended early: counted neither as succeeded nor as failed."
+            if load.ended_early
+            else f"{were} still running at the end, after the drain time (--drain): counted as failed."
+        )
+        insights.append(Insight("info" if load.ended_early else "warn", text))
+    ends = latencies.find("e2e") if latencies else None
+    if ends is not None and (unended := ends.values.unended):
+        have = plural(unended, "request has", "requests have")
+        text = f"{have} no end. They count as longer than they were waited for, so figures with ≥ are lower bounds."
         insights.append(Insight("info", text))
     together = total.self_check.coalescing if total else None
     if together is not None and together >= _COALESCED:

@@ -154,7 +154,9 @@ def markdown(latencies: Latencies, report: ReportModel, room: int) -> list[str]:
 
 def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text]:
     """Return the percentiles of the metrics that matter most."""
-    lines, shown = [], []
+    lines: list[Text] = []
+    shown: list[Metric] = []
+    bounds = False
     mark = f", {_mark(report)}" if _mark(report) else ""
     for metric in times_shown(Place.TERMINAL):
         distribution = latencies.find(metric.name)
@@ -165,10 +167,12 @@ def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text
             lacking = [p for p in percents if distribution.percentile(p) is None]
             needs = f", p{lacking[0]:g} needs {format_count(values_for(lacking[0]))}" if lacking else ""
             shown.append(metric)
+            bounds = bounds or any((figure := distribution.percentile(p)) and figure.at_least for p in percents)
             label = _SCHEDULED if metric.since else metric.label
             lines.append(Text(f"        {label:<11} {figures}  n={format_count(distribution.n)}{needs}{mark}"))
     names = [*_long_names(shown), *([_SCHEDULE] if any(metric.since for metric in shown) else [])]
-    return [*lines, *(Text(f"        {line}", "dim") for line in fill(names, ", ", width - 8))]
+    notes = [*fill(names, ", ", width - 8), *(["≥: lower bound, because some requests have no end"] * bounds)]
+    return [*lines, *(Text(f"        {line}", "dim") for line in notes)]
 
 
 PART: Final = Part(__name__, Area.LOAD, 250, read, markdown=markdown, terminal=terminal, page_values=page_values)

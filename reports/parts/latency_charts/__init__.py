@@ -7,7 +7,7 @@ from typing import Final
 
 from rejoinder.formatting import format_count, format_percent, format_seconds, plural, value_of
 from rejoinder.model.metrics import Place, times_shown
-from rejoinder.reports.charts import HEIGHT, WIDTH, Chart, Curve, FigureTable, Log, Tick, coordinate, draw
+from rejoinder.reports.charts import HEIGHT, WIDTH, Chart, Curve, FigureTable, Log, Point, Tick, coordinate, draw
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.latencies import Latencies, LatencyDistribution
@@ -37,13 +37,16 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     def across(percent: float) -> float:
         return -WIDTH * math.log10(1 - percent / 100) / nines
 
-    curves = []
+    curves, ends = [], []
     for style, distribution in found:
         own = min(float(nines), math.log10(max(distribution.n, 2)))
         series = [(100 * q, _known(distribution, q)) for q in (1 - 10 ** (-own * step / 120) for step in range(121))]
         curve = draw(style, distribution.title, series, across, scale)
         if curve is not None:
             curves.append(curve)
+            if distribution.values.unended:
+                last, value = curve.values[-1]
+                ends.append(Point(across(last) / WIDTH * 100, scale(value), "ring", style, f"known up to p{last:.3g}"))
     ticks = []
     for name, depth in (("50", math.log10(2)), ("90", 1.0), ("99", 2.0), ("99.9", 3.0), ("99.99", 4.0)):
         if depth <= nines + 1e-9:
@@ -57,7 +60,7 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     rows = [[f"p{p:g}", *(d.percentile_text(p) for _, d in found)] for p in shares if p <= 90 or nines > 1]
     rows.append(["max", *(format_seconds(d.values.longest) for _, d in found)])
     table = FigureTable(["percentile", *(d.title for _, d in found)], rows)
-    return Chart("Latency by percentile", f"{summary}.", curves, ticks, scale.ticks(), table=table)
+    return Chart("Latency by percentile", f"{summary}.", curves, ticks, scale.ticks(), points=ends, table=table)
 
 
 def _known(distribution: LatencyDistribution, q: float) -> float | None:

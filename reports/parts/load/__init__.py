@@ -9,9 +9,18 @@ from typing import Any, Final, NamedTuple
 
 from rich.text import Text
 
-from rejoinder.formatting import format_percent, format_rate, join_list, one_line, plural
+from rejoinder.formatting import format_percent, format_rate, format_seconds, join_list, one_line, plural
 from rejoinder.model.metrics import Place, times_shown
-from rejoinder.model.outcomes import OUTCOMES, OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of, judgeable_of
+from rejoinder.model.outcomes import (
+    OUTCOMES,
+    OutcomeCounts,
+    RequestOutcome,
+    bad_of,
+    counted_of,
+    good_of,
+    judgeable_of,
+    settled,
+)
 from rejoinder.model.runfile import Run
 from rejoinder.model.samples import LoadSample, Repeat, RequestSample, SearchStep
 from rejoinder.reports.markdown_text import escape
@@ -31,6 +40,8 @@ MEASUREMENT: Final = {
 }
 """What each verdict of the load generator's self-check means for the reader."""
 _KEPT: Final = 0.9
+_NEVER_ENDED: Final = (RequestOutcome.TIMEOUT, RequestOutcome.CENSORED)
+"""Outcomes of requests that had every chance to end and did not."""
 _REMEDY: Final = "Use more --processes or a dedicated machine."
 
 
@@ -52,6 +63,10 @@ class LoadSummary:
     counts: OutcomeCounts
     objectives: list[Objective]
     warnings: list[str]
+    ended_early: bool = False
+    """Whether the run gave the requests in flight no time to end."""
+    waited: float | None = None
+    """The seconds that requests which never ended were waited for, at least."""
     whole: bool = True
     """Whether the run came to its end and wrote its totals."""
     verdict: str = ""
@@ -85,19 +100,20 @@ class LoadSummary:
 
     @property
     def bad(self) -> int:
-        """Requests that failed; those that the client or the end of the run cut off are not among them."""
-        return bad_of(self.counts)
+        """Requests that failed; those that the client cut off, or an early end of the run, are not among them."""
+        return bad_of(settled(self.counts, ended_early=self.ended_early))
 
     @property
     def ledger(self) -> list[OutcomeLine]:
         """The requests by outcome."""
+        answerable = settled(self.counts, ended_early=self.ended_early)
         return [
             OutcomeLine(
                 outcome.value,
                 row.meaning,
                 self.counts.get(outcome, 0),
                 row.good,
-                "pass" if row.good else "fail" if row.bad else "none",
+                "pass" if row.good else "fail" if row.bad and (outcome in answerable) else "none",
             )
             for outcome, row in OUTCOMES.items()
             if self.counts.get(outcome) or outcome is RequestOutcome.OK
@@ -131,12 +147,26 @@ class LoadSummary:
 
     @property
     def succeeded_text(self) -> str:
-        """How many requests succeeded, as a clause."""
-        return f"{self.ok:,} of {plural(self.started, 'request')} succeeded"
+        """How many requests succeeded, and how many never ended, as a clause."""
+        succeeded = f"{self.ok:,} of {plural(self.started, 'request')} succeeded"
+        return "; ".join(filter(None, (succeeded, self.unended_text)))
+
+    @property
+    def unended_text(self) -> str:
+        """How many requests never ended, and how long they were waited for; empty where all did."""
+        if self.ended_early:
+            cut = self.counts.get(RequestOutcome.CENSORED, 0)
+            were = "was" if cut == 1 else "were"
+            return f"{cut:,} {were} cut off when the run ended early" if cut else ""
+        never = sum(self.counts.get(outcome, 0) for outcome in _NEVER_ENDED)
+        longer = "" if self.waited is None else f" (longer than {format_seconds(self.waited)})"
+        return f"{never:,} never ended{longer}" if never else ""
 
     @property
     def failed_text(self) -> str:
         """How many requests failed, as a clause."""
+        if self.unended_text and not self.ended_early:
+            return self.succeeded_text
         verb = "broke the contract" if self.only_nonconforming else "failed"
         return f"{self.bad:,} of {plural(self.started, 'request')} {verb}"
 
@@ -256,6 +286,8 @@ def _outcomes(run: Run) -> OutcomeCounts:
 
 def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.duration = total.issued
+    load.ended_early = total.interrupted or bool(total.incomplete)
+    load.waited = min((total.waited[outcome][0] for outcome in _NEVER_ENDED if outcome in total.waited), default=None)
     load.rate, load.tokens_rate = total.rates.ok_per_s, total.rates.ok_output_tokens_per_s
     if total.tokens is not None and total.tokens.estimated:
         load.tokens_estimated = f"{format_percent(total.tokens.estimated, total.output_tokens)} estimated"
@@ -266,7 +298,10 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.concurrency = asked if total.mode == "closed" and isinstance(asked, int) and asked > 0 else None
     load.verdict = total.self_check.verdict.value
     load.reasons = [one_line(reason, 1000) for reason in total.self_check.reasons[:20]]
-    applicable, counted = judgeable_of(total.outcomes), counted_of(total.outcomes)
+    applicable, counted = (
+        judgeable_of(total.outcomes),
+        counted_of(settled(total.outcomes, ended_early=load.ended_early)),
+    )
     if total.judged <= applicable and applicable:
         load.judged = total.judged, applicable
     if total.limits and 0 < counted >= total.good:

@@ -6,7 +6,7 @@ import re
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line, plural
+from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
 from rejoinder.model.samples import ChangeResult, ProbeSample, SloResult
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -85,6 +85,8 @@ def _objective(result: SloResult) -> Objective:
     sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {text_of(result.bound)}"
     severity, verdict, note = _verdict(result)
     notes = [note]
+    if result.limits:
+        notes.append(f"limits for each request: {join_list(map(one_line, result.limits), 4)}")
     if result.repeats_met is not None:
         notes.append(f"met in {plural(result.repeats_met, 'repeat')}")
     if result.unjudged:
@@ -96,8 +98,8 @@ def _objective(result: SloResult) -> Objective:
         severity=severity,
         verdict=verdict,
         limit=f"{'at most' if at_most else 'at least'} {text_of(result.limit)}",
-        value=text_of(result.value),
-        margin="" if result.met is None else _margin(result.value, result.limit, at_most),
+        value=f"{'≥ ' if result.at_least else ''}{text_of(result.value)}",
+        margin="" if result.met is None or result.unknown else _margin(result.value, result.limit, at_most),
         n=format_count(result.n),
         bound=sure if result.needs is None else f"{plural(result.needs, 'sample')} needed",
         note="; ".join(filter(None, notes)),
@@ -157,12 +159,16 @@ def _verdict(result: SloResult) -> tuple[str, str, str]:
     """Return the severity, the word and a note for the result of an objective."""
     if result.met is None:
         return "info", "per request", "counted in goodput"
+    if result.unknown:
+        return "fail", "cannot be known", result.unknown_text.partition(": ")[2]
     if not result.met:
-        return "fail", "missed", "nothing was measured" if result.value is None else ""
+        unended = f"{result.unended:,} without an end" if result.at_least else ""
+        return "fail", "missed", "nothing was measured" if result.value is None else unended
     if result.needs is not None:
         return "warn", "met, uncertain", ""
     if result.certified is False:
-        return "warn", "met, uncertain", "the 99 % bound is beyond the limit"
+        unbound = "no 99 % bound: too many requests have no end"
+        return "warn", "met, uncertain", unbound if result.bound is None else "the 99 % bound is beyond the limit"
     return "pass", "met", "" if result.certified else "no confidence bound"
 
 

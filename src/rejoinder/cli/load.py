@@ -19,7 +19,7 @@ from rejoinder.formatting import format_rate, format_seconds, plural
 from rejoinder.load.options import LoadOption, OptionGroup, all_options
 from rejoinder.model.histogram import values_for
 from rejoinder.model.metrics import SHARES
-from rejoinder.model.outcomes import bad_of
+from rejoinder.model.outcomes import bad_of, settled
 from rejoinder.model.samples import ProbeSample, Repeat, SearchStep, Validity
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
     },
     exit_codes={
         0: "Every request succeeded and every SLO and regression limit was met.",
-        1: "A request failed or a limit was missed. With an SLO for goodput, error or an outcome, failed requests "
-        "count against that SLO only.",
+        1: "A request failed or never ended, or a limit was missed. With an SLO for goodput, error or an outcome, "
+        "failed requests count against that SLO only.",
         2: "No request was answered.",
         3: EXIT_CODES[ExitCode.INCOMPLETE],
         4: EXIT_CODES[ExitCode.CLIENT_BOUND],
@@ -356,4 +356,5 @@ def _has_failed(result: LoadResult) -> bool:
     if counting:
         return any(slo.met is False for slo in counting)
     repeats = [repeat.outcomes for repeat in result.load.repeats if repeat.of == "endpoint"]
-    return any(bad_of(outcomes) for outcomes in repeats or [result.outcomes])
+    ended_early = bool(result.incomplete)
+    return any(bad_of(settled(outcomes, ended_early=ended_early)) for outcomes in repeats or [result.outcomes])

@@ -39,6 +39,15 @@ class Over(StrEnum):
     ALL = "all"
 
 
+class Unended(StrEnum):
+    """What a metric has of a request without an end, where it was not measured before."""
+
+    NOTHING = "nothing"
+    WAITED = "waited"  # at least the time that was waited
+    STREAM_WAITED = "stream_waited"  # the same, where a stream was to come
+    SEEN = "seen"  # at least what was measured until then: the end could still have raised it
+
+
 class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One row of the table.
 
@@ -47,7 +56,8 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``--max-change`` take it. ``per_request`` names the time of a single request that a limit without a statistic
     applies to; empty: there is none. ``rate_field`` names a rate in the ``load`` line. ``shown`` gives for each place
     the percentiles that it shows. ``pooled``: a request has many values, which hang together, so that they are not
-    tested. ``since`` names the metric that this one extends back to the scheduled start.
+    tested. ``since`` names the metric that this one extends back to the scheduled start. ``unended`` is what it has
+    of a request without an end.
     """
 
     name: str
@@ -65,6 +75,7 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     aliases: tuple[str, ...] = ()
     shown: dict[Place, tuple[float, ...]] = {}
     over: Over = Over.ANSWERED
+    unended: Unended = Unended.NOTHING
     pooled: bool = False
     since: str = ""
 

@@ -36,13 +36,15 @@ class OutcomeRow(NamedTuple):
     """What follows from an outcome.
 
     ``meaning`` is a phrase for people. ``good``: the request succeeded. ``answered``: its answer came to an end, so its
-    times count. ``judgeable``: the rules apply to what came back. ``ours``: the client or the end of the run stopped
-    it, so it is neither good nor bad. ``replied``: the endpoint sent an HTTP reply of some kind.
+    times count. ``unended``: nobody knows when its answer would have come to an end, so its times count as lower
+    bounds. ``judgeable``: the rules apply to what came back. ``ours``: the client stopped it, so it is neither good nor
+    bad. ``replied``: the endpoint sent an HTTP reply of some kind.
     """
 
     meaning: str
     good: bool = False
     answered: bool = False
+    unended: bool = False
     judgeable: bool = False
     ours: bool = False
     replied: bool = True
@@ -62,18 +64,18 @@ OUTCOMES: Final[Mapping[RequestOutcome, OutcomeRow]] = {
     RequestOutcome.FAILED: OutcomeRow("the stream reported a failure", judgeable=True),
     RequestOutcome.INCOMPLETE: OutcomeRow("ended with status incomplete", answered=True, judgeable=True),
     RequestOutcome.CANCELLED: OutcomeRow("cancelled by the client, as the workload defines", ours=True),
-    RequestOutcome.TRUNCATED: OutcomeRow("the stream ended without a terminal event", judgeable=True),
+    RequestOutcome.TRUNCATED: OutcomeRow("the stream ended without a terminal event", unended=True, judgeable=True),
     RequestOutcome.HTTP_4XX: OutcomeRow("refused with a 4xx status other than 429"),
     RequestOutcome.HTTP_429: OutcomeRow("refused with status 429"),
     RequestOutcome.HTTP_5XX: OutcomeRow("refused with a 5xx status"),
-    RequestOutcome.TRANSPORT: OutcomeRow("the connection failed or broke", replied=False),
-    RequestOutcome.TIMEOUT: OutcomeRow("a time-out expired before the response ended", replied=False),
-    RequestOutcome.TOO_LARGE: OutcomeRow("larger than rejoinder reads; cut by rejoinder"),
-    RequestOutcome.CENSORED: OutcomeRow("still running when the run ended", ours=True, replied=False),
+    RequestOutcome.TRANSPORT: OutcomeRow("the connection failed or broke", unended=True, replied=False),
+    RequestOutcome.TIMEOUT: OutcomeRow("a time-out expired before the response ended", unended=True, replied=False),
+    RequestOutcome.TOO_LARGE: OutcomeRow("larger than rejoinder reads; cut by rejoinder", unended=True),
+    RequestOutcome.CENSORED: OutcomeRow("still running when the run ended", unended=True, replied=False),
     RequestOutcome.LOST: OutcomeRow("unknown: rejoinder ended before it recorded one", ours=True, replied=False),
 }
 
-ANSWERED: Final = tuple(outcome for outcome, row in OUTCOMES.items() if row.answered)
+MEASURED: Final = tuple(outcome for outcome, row in OUTCOMES.items() if row.answered or row.unended)
 """Outcomes whose times enter the distributions."""
 
 OutcomeCounts = Mapping[RequestOutcome, int]
@@ -92,6 +94,17 @@ def bad_of(counts: OutcomeCounts) -> int:
 def judgeable_of(counts: OutcomeCounts) -> int:
     """Return how many requests brought something that the rules apply to."""
     return sum(count for outcome, count in counts.items() if OUTCOMES[outcome].judgeable)
+
+
+def settled(counts: OutcomeCounts, *, ended_early: bool) -> OutcomeCounts:
+    """Return the outcomes for which the endpoint is answerable.
+
+    A run that ended before its time, because somebody interrupted it or a process of it died, gave the requests in
+    flight no time to end. They are left out.
+    """
+    if not ended_early:
+        return counts
+    return {outcome: count for outcome, count in counts.items() if outcome is not RequestOutcome.CENSORED}
 
 
 def replied_of(counts: OutcomeCounts) -> int:

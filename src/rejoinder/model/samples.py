@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
-from rejoinder.formatting import Figure
+from rejoinder.formatting import Figure, plural
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import Place, times_shown
 from rejoinder.model.outcomes import RequestOutcome
@@ -167,6 +167,7 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
     value: Annotated[float | None, about("the measured value, in the unit of the limit; absent without data")] = None
     at_least: Annotated[bool, about("whether the value is a lower bound, because some requests have no end")] = False
     unended: Annotated[Count, about("number of values that have no end")] = 0
+    limits: Annotated[list[str], about("goodput: the limits for single requests that it counts by")] = []
     n: Annotated[Count, about("number of values or requests behind the value")] = 0
     met: Annotated[bool | None, about("whether the SLO was met; absent for a limit for single requests")] = None
     bound: Annotated[float | None, about("99 % confidence bound of the value, on the side of the limit")] = None
@@ -178,6 +179,19 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
         bool, about("whether it was met in a run whose queue grew, so that a longer run may miss it")
     ] = False
     repeats_met: Annotated[Count | None, about("number of repeats that met the SLO")] = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the value is a lower bound that leaves open whether the SLO is met; ``met`` is false then."""
+        if not self.at_least or self.value is None:
+            return False
+        return self.value < self.limit or (self.value == self.limit and "<=" in self.text)
+
+    @property
+    def unknown_text(self) -> str:
+        """Why that is so, as a clause."""
+        have = "has" if self.unended == 1 else "have"
+        return f"cannot be known: {self.unended:,} of {plural(self.n, 'request')} {have} no end"
 
 
 class Departure(Struct, kw_only=True, omit_defaults=True):
@@ -521,6 +535,10 @@ class LoadSample(Sample, tag="load", kw_only=True):
     ] = None
     in_flight: Annotated[Number | None, about("mean number of requests in flight in the window")] = None
     no_rates: Annotated[str, about("why the window has no length, so that there are no rates")] = ""
+    waited: Annotated[
+        dict[RequestOutcome, tuple[Seconds, Seconds]],
+        about("shortest and longest wait for the requests without an end, by outcome"),
+    ] = {}
     scenarios: Annotated[list[ScenarioOutcomes], about("outcomes by scenario of the workload")] = []
     limits: Annotated[list[str], about("the limits for single requests that goodput uses")] = []
     slos: Annotated[list[SloResult], about("results of the SLOs")] = []

@@ -28,9 +28,16 @@ from rejoinder.model.samples import PERCENTILES, Rates, percentile_field
 OK, CENSORED, CANCELLED = RequestOutcome.OK, RequestOutcome.CENSORED, RequestOutcome.CANCELLED
 SUCCEEDED = (OK, RequestOutcome.UNJUDGED)
 ANSWERED = (*SUCCEEDED, RequestOutcome.NONCONFORMING, RequestOutcome.INCOMPLETE)
+UNENDED = (
+    RequestOutcome.TRUNCATED,
+    RequestOutcome.TRANSPORT,
+    RequestOutcome.TIMEOUT,
+    RequestOutcome.TOO_LARGE,
+    CENSORED,
+)
 CLOSED = LoadSettings(url="http://127.0.0.1", concurrency=4, duration=10.0, ramp=0.0)
 OPEN = LoadSettings(url="http://127.0.0.1", rate=1.0, duration=10.0)
-EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
+EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200, role="stream")
 
 
 class Sent(NamedTuple):
@@ -58,6 +65,16 @@ class Sent(NamedTuple):
     def answered(self) -> bool:
         """Whether it came to an end of its own."""
         return self.outcome in ANSWERED
+
+    @property
+    def unended(self) -> bool:
+        """Whether nobody knows when it would have come to an end."""
+        return self.outcome in UNENDED
+
+    @property
+    def counted(self) -> bool:
+        """Whether what came of it counts."""
+        return self.answered or self.unended
 
 
 def stats_of(requests: Sequence[Sent], limits: Sequence[str] = (), shift: float = 0.0) -> RunStats:
@@ -108,13 +125,12 @@ def test_a_closed_loop_by_hand() -> None:
     )
     # As many began, since each user goes on at once.
     assert (line.started_window, line.rates.started_per_s) == ((3.6, 9.5), pytest.approx(12 / 5.9, abs=1e-3))
-    # Tokens come each half second: of A and C at 4, 4.5, 5 ... 8.5, of B and D at 4, 4.5, ... 9.5. Those of requests
-    # that were cut off do not count, which are those of A and C at 9 and 9.5.
-    tokens = 2 * 10 + 2 * 12
-    assert line.rates.ok_output_tokens_per_s == line.rates.output_tokens_per_s
-    assert line.rates.output_tokens_per_s == pytest.approx(tokens / 5.9, abs=1e-3)
-    # Input tokens count when the first content comes: of A and C at 5 and 7, of B and D at 4, 6 and 8.
-    assert line.rates.input_tokens_per_s == pytest.approx(100 / 5.9, abs=1e-3)
+    # Tokens come each half second: of A and C at 4, 4.5, 5 ... 9.5, of B and D too. Of these 4 belong to requests that
+    # were cut off: those of A and C at 9 and 9.5.
+    assert line.rates.output_tokens_per_s == pytest.approx(48 / 5.9, abs=1e-3)
+    assert line.rates.ok_output_tokens_per_s == pytest.approx(44 / 5.9, abs=1e-3)
+    # Input tokens count when the first content comes: of A and C at 5, 7 and 9, of B and D at 4, 6 and 8.
+    assert line.rates.input_tokens_per_s == pytest.approx(120 / 5.9, abs=1e-3)
     # What was cut off is no success, and counts when the run ends, after the window. All 18 end by 10 s.
     assert line.rates.failed_per_s == 0
     assert line.rates_whole_run.failed_per_s == pytest.approx(4 / 10, abs=1e-3)
@@ -122,7 +138,16 @@ def test_a_closed_loop_by_hand() -> None:
     assert line.rates_whole_run.started_per_s == pytest.approx(18 / 10, abs=1e-3)
     assert line.rates_whole_run.ok_output_tokens_per_s == pytest.approx(14 * 4 / 10, abs=1e-3)
     assert line.outcomes == {"ok": 14, "censored": 4}
-    assert (line.started, line.good, line.output_tokens, line.input_tokens) == (18, 14, 56, 140)
+    # What was cut off after 1.5 s had 3 tokens (A and C), after 0.5 s one (B and D).
+    assert (line.started, line.good, line.output_tokens, line.input_tokens) == (18, 14, 56 + 8, 180)
+    assert line.waited == {"censored": (0.5, 1.5)}
+    e2e = next(found for found in line.percentiles if found.metric == "e2e")
+    # Of 18 lengths two are over 0.5 s, two over 1.5 s, and 14 are 2 s. So the 9th is 2 s, the 17th 2 s at least.
+    assert (e2e.n, e2e.p50.value, e2e.p50.at_least) == (18, pytest.approx(2.0, rel=1e-3), False)
+    assert (e2e.p90.value, e2e.p90.at_least) == (pytest.approx(2.0, rel=1e-3), True)
+    # Every first token came.
+    ttft = next(found for found in line.percentiles if found.metric == "ttft")
+    assert (ttft.n, ttft.p90.value, ttft.p90.at_least) == (18, 0.5, False)
 
 
 def test_the_ramp_is_part_of_a_window_that_is_not_told_of_it() -> None:
@@ -185,7 +210,7 @@ def counted(requests: Sequence[Sent], low: float, high: float, limit: int) -> di
         found["failed"] += inside(sent.end) and sent.outcome not in (*SUCCEEDED, CANCELLED)
         found["ok"] += inside(sent.end) and sent.outcome in succeeded
         found["good"] += inside(sent.end) and good
-        if sent.answered:
+        if sent.counted:
             for at, tokens in sent.content:
                 came = tokens * inside(sent.start + at)
                 found["output_tokens"] += came
@@ -241,18 +266,25 @@ def test_totals_are_those_of_the_reference(requests: list[Sent], settings: LoadS
     asked = len(requests) - outcomes[CANCELLED]
     assert line.good == good
     assert line.slos[1].value == (pytest.approx(good / asked) if asked and not unknown else None)
+    counted_ones = [sent for sent in requests if sent.counted]
     answered = [sent for sent in requests if sent.answered]
-    assert line.output_tokens == sum(sent.tokens for sent in answered)
-    assert line.input_tokens == sum(sent.input_tokens for sent in answered)
+    assert line.output_tokens == sum(sent.tokens for sent in counted_ones)
+    assert line.input_tokens == sum(sent.input_tokens for sent in counted_ones)
 
     values = {
         "e2e": [sent.length for sent in answered],
-        "ttft": [sent.content[0][0] for sent in answered if sent.content],
-        "itl": [b[0] - a[0] for sent in answered for a, b in zip(sent.content, sent.content[1:], strict=False)],
+        "ttft": [sent.content[0][0] for sent in counted_ones if sent.content],
+        "itl": [b[0] - a[0] for sent in counted_ones for a, b in zip(sent.content, sent.content[1:], strict=False)],
         "tail": [sent.length - sent.content[-1][0] for sent in answered if sent.content],
     }
+    waits = {
+        "e2e": [sent.length for sent in requests if sent.unended],
+        "ttft": [sent.length for sent in requests if sent.unended and not sent.content],
+    }
     lines = {found.metric: found for found in line.percentiles}
-    for metric, measured in values.items():
+    for metric, ended in values.items():
+        measured = [*ended, *waits.get(metric, [])]
+        endless = [*ended, *(math.inf for _ in waits.get(metric, []))]
         assert (lines[metric].n if metric in lines else 0) == len(measured)
         for percent in PERCENTILES if measured else ():
             shown = getattr(lines[metric], percentile_field(percent))
@@ -260,8 +292,10 @@ def test_totals_are_those_of_the_reference(requests: list[Sent], settings: LoadS
             if percent > 50 and len(measured) * (100 - percent) / 100 < 1 - 1e-9:
                 assert (shown.value, shown.value_needs) == (None, round(100 / (100 - percent)))
             else:
-                rank = math.ceil(round(len(measured) * percent / 100, 9))
-                assert shown.value == pytest.approx(sorted(measured)[max(rank, 1) - 1] / 1000, rel=1e-3)
+                rank = max(1, math.ceil(round(len(measured) * percent / 100, 9)))
+                smallest, largest = sorted(measured)[rank - 1], sorted(endless)[rank - 1]
+                assert shown.value == pytest.approx(smallest / 1000, rel=1e-3)
+                assert smallest < largest if shown.at_least else largest == pytest.approx(smallest, rel=1e-3)
 
 
 @given(small_runs())
@@ -278,10 +312,10 @@ def test_seconds_are_those_of_the_reference(requests: list[Sent]) -> None:
         assert line.finished == sum(inside(sent.end) for sent in requests)
         assert line.failed == sum(inside(sent.end) and sent.outcome not in (*SUCCEEDED, CANCELLED) for sent in requests)
         assert line.in_flight == sum(sent.start < end <= sent.end for sent in requests)
-        answered = [sent for sent in requests if sent.answered]
-        came = [(sent.start + at, tokens) for sent in answered for at, tokens in sent.content]
+        counted = [sent for sent in requests if sent.counted]
+        came = [(sent.start + at, tokens) for sent in counted for at, tokens in sent.content]
         assert line.output_tokens == pytest.approx(sum(tokens for at, tokens in came if inside(at)), abs=0.051)
-        begun = [sent for sent in answered if sent.content and inside(sent.start + sent.content[0][0])]
+        begun = [sent for sent in counted if sent.content and inside(sent.start + sent.content[0][0])]
         firsts = sorted(sent.content[0][0] for sent in begun)
         if firsts:
             assert line.ttft_p50 == pytest.approx(firsts[math.ceil(len(firsts) / 2) - 1] / 1000, rel=1e-3)
@@ -289,7 +323,7 @@ def test_seconds_are_those_of_the_reference(requests: list[Sent]) -> None:
         else:
             assert (line.ttft_p50, line.ttft_p99) == (None, None)
         gaps: Counter[int] = Counter()
-        for sent in answered:
+        for sent in counted:
             for (before, _), (after, _) in zip(sent.content, sent.content[1:], strict=False):
                 if inside(sent.start + after):
                     gaps[max(bound for bound in (0, *GAP_BOUNDS) if bound <= after - before)] += 1

@@ -20,6 +20,7 @@ from rejoinder.load.measure.reader import (
     Message,
     ReplyMemory,
     Timeouts,
+    Watchdog,
     receive_buffer,
     request_message,
 )
@@ -296,3 +297,34 @@ def test_the_request_is_what_http_wants() -> None:
     assert lines[:2] == [b"POST /v1/responses?a=b HTTP/1.1", b"Host: [::1]:8000"]
     assert {b"Content-Length: 2", b"Authorization: Bearer key", b"Accept-Encoding: identity"} <= set(lines)
     assert body == b"{}"
+
+
+def test_a_silent_stream_is_left_once_it_has_ended(play: Callable[..., int]) -> None:
+    final = b'data: {"type":"response.completed","response":{"id":"r","status":"completed"}}\n\n'
+    open_one = b'data: {"type":"response.created","response":{"id":"r","status":"in_progress"}}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    details = {}
+    for event in (final, open_one):
+        body = open_one + event
+        port = play(["request", head + b"%x\r\n%s\r\n" % (len(body), body), "hold"])
+        watchdog = Watchdog()
+        connection = Connection(
+            Address(False, "127.0.0.1", port, "/"), Timeouts(idle=0.8, body_end=0.1), watchdog=watchdog
+        )
+        done = threading.Event()
+        thread = threading.Thread(target=_check_until, args=(watchdog, done))
+        thread.start()
+        reply = connection.perform(request_message(connection.address, (), b"{}"))
+        done.set()
+        thread.join()
+        assert reply.outcome is Outcome.TIMEOUT
+        details[event] = reply.detail
+    assert details == {
+        final: "the stream stayed open for 0.1 s after its terminal event",
+        open_one: "received nothing for 0.8 s",
+    }
+
+
+def _check_until(watchdog: Watchdog, done: threading.Event) -> None:
+    while not done.wait(0.02):
+        watchdog.check()

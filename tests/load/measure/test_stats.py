@@ -38,7 +38,7 @@ from rejoinder.model.samples import (
 from rejoinder.model.tags import Tag
 
 SETTINGS = LoadSettings(url="http://127.0.0.1", concurrency=2, duration=10)
-EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200)
+EXCHANGE = Exchange("x", Request("POST", "/"), Outcome.COMPLETE, 200, role="stream")
 SECOND = 1_000_000_000
 
 
@@ -114,8 +114,8 @@ def test_everything_adds_up(items: list[Any]) -> None:
     assert sum(line.started for line in lines) == sum(line.finished for line in lines) == len(items)
     assert [line.t for line in lines] == list(range(len(lines)))
     assert not lines or lines[-1].in_flight == 0
-    answered = sum(outcome.row.answered for _, _, outcome, _ in items)
-    assert sum(line.output_tokens for line in lines) == pytest.approx(7 * answered, abs=0.1 * len(lines))
+    counted = sum(outcome.row.answered or outcome.row.unended for _, _, outcome, _ in items)
+    assert sum(line.output_tokens for line in lines) == pytest.approx(7 * counted, abs=0.1 * len(lines))
     line = load_line(tally, [SelfCheck(started=len(items))], SETTINGS, issued=10)
     assert sum(line.outcomes.values()) == line.started
     for sample in [*lines, *tally.requests, line]:
@@ -127,8 +127,11 @@ def test_nonconforming_requests_are_measured_but_not_ok() -> None:
     add(tally, 0, 1, "ok", content=[(0.1, 1)])
     add(tally, 0, 1, "nonconforming", content=[(0.9, 1)], rules=["SSE-03"])
     add(tally, 0, 1, "truncated", content=[(0.2, 1)])
-    assert tally.histograms["ttft"].n == 2
-    assert tally.histograms["ttft_ok"].n == 1
+    # The stream that was cut off has a first token as well, and no end.
+    assert (tally.histograms["ttft"].n, tally.histograms["ttft"].unended) == (3, 0)
+    assert (tally.histograms["ttft_ok"].n, tally.histograms["ttft_ok"].unended) == (2, 0)
+    assert (tally.histograms["e2e"].n, tally.histograms["e2e"].unended) == (3, 1)
+    assert (tally.histograms["e2e_ok"].n, tally.histograms["e2e_ok"].unended) == (2, 1)
     line = load_line(tally, [SelfCheck(started=3)], SETTINGS, issued=1)
     assert line.rates_whole_run.ok_per_s == pytest.approx(1.0)
     assert line.rules == {"SSE-03": 1}
@@ -249,9 +252,13 @@ def test_tokens_without_content_came_at_the_end_and_answers_without_usage_are_co
     assert {number: second.output_tokens for number, second in sorted(stats.seconds.items())} == {0: 0, 1: 0, 2: 8}
     assert (stats.output_tokens, stats.tokens.without_usage) == (8, 1)
     assert stats.throughput.slices[2500].ok_output_tokens == 8
-    # What did not come to an end of its own has no tokens, whatever it brought.
+    # What came before a stream was cut off counts. A stream without an end has no usage to be missed.
     add(stats, 0.5, 1.0, "truncated", content=[(0.1, 1)], deltas=1, output_tokens=3)
-    assert (stats.output_tokens, stats.deltas, stats.tokens.without_usage) == (8, 1, 1)
+    add(stats, 0.5, 1.0, "timeout", content=[(0.1, 1)], deltas=1)
+    assert (stats.output_tokens, stats.deltas, stats.tokens.without_usage) == (11, 3, 1)
+    # What a failed answer brought does not.
+    add(stats, 0.5, 1.0, "failed", content=[(0.1, 1)], deltas=1, output_tokens=3)
+    assert (stats.output_tokens, stats.deltas, stats.tokens.without_usage) == (11, 3, 1)
 
 
 def test_what_usage_says_of_tokens_is_added_up() -> None:
@@ -397,7 +404,10 @@ def test_the_totals_of_a_run_by_hand() -> None:
     assert list(line.outcomes) == ["ok", "nonconforming", "lost"]
     assert (line.rules, line.judged, line.unjudged, line.unjudged_bound) == ({"EVT-02": 1, "SSE-01": 1}, 2, 0, None)
     assert (line.issued, line.input_tokens, line.output_tokens, line.good, line.cross_talk) == (4.25, 14, 14, 1, 1)
-    assert line.latencies_over == ["ok", "unjudged", "nonconforming", "incomplete"]
+    assert line.latencies_over == [
+        *("ok", "unjudged", "nonconforming", "incomplete"),
+        *("truncated", "transport", "timeout", "too_large", "censored"),
+    ]
     assert [(scenario.name, scenario.outcomes) for scenario in line.scenarios] == [
         ("agent", {"ok": 1}), ("chat", {"nonconforming": 1})
     ]  # fmt: skip

@@ -104,7 +104,8 @@ REACHED: dict[str, Any] = {
         ("tpot:p50<1s", None, False, 0),
         ("goodput>=86%", 95 / 110, True, 110),
         ("goodput>=9.5/s", 9.5, True, 95),
-        ("error<5%", 5 / 110, True, 110),
+        ("error<5%", 10 / 110, False, 110),
+        ("censored<5%", 5 / 110, True, 110),
         ("failed<4%", 5 / 110, False, 110),
         ("timeout<1%", 0.0, True, 110),
         ("requests>=11/s", 10.0, False, 100),
@@ -124,8 +125,57 @@ def test_a_percentile_says_whether_it_is_certain() -> None:
     assert (p90.met, p90.certified, p90.bound) == (True, False, 0.5)
     assert (p99.met, p99.certified, p99.needs) == (True, False, 662)
     assert (p50.met, p50.certified, p50.bound) == (True, True, pytest.approx(0.1, rel=1e-3))
-    assert "99 % confidence bound 500.0 ms misses the limit" in describe(p90)
-    assert "met: 500.0 ms (100 samples; 662 needed for 99 % confidence)" in describe(p99)
+    assert "99 % confidence bound 500 ms misses the limit" in describe(p90)
+    assert "met: 500 ms (100 samples; 662 needed for 99 % confidence)" in describe(p99)
+
+
+def hung(short: int, hung: int, wait: float) -> dict[str, Any]:
+    """Return a run in which some requests took 200 ms and others were cut off."""
+    found = histogram([0.2] * short)
+    for _ in range(hung):
+        found.add(wait, at_least=True)
+    return REACHED | {"histograms": {"e2e_ok": found}, "outcomes": counts(ok=short, timeout=hung), "good": short}
+
+
+@pytest.mark.parametrize(
+    ("text", "at_least", "met", "line"),
+    [
+        ("e2e:p50<300ms", False, True, "met: 200 ms (50 samples; 12 without an end)"),
+        ("e2e:p90<3s", True, False, "missed: at least 4.10 s (50 samples; 12 without an end)"),
+        ("e2e:p90<5s", True, False, "cannot be known: 12 of 50 requests have no end (at least 4.10 s)"),
+        ("e2e:max<4.1s", True, False, "missed: at least 4.10 s (50 samples; 12 without an end)"),
+        ("e2e:max<=4.1s", True, False, "cannot be known: 12 of 50 requests have no end (at least 4.10 s)"),
+        ("e2e:mean<1s", True, False, "missed: at least 1.14 s (50 samples; 12 without an end)"),
+        ("e2e:mean<2s", True, False, "cannot be known: 12 of 50 requests have no end (at least 1.14 s)"),
+        ("e2e:max<60s", True, False, "cannot be known: 12 of 50 requests have no end (at least 4.10 s)"),
+    ],
+)
+def test_requests_without_an_end_never_meet_a_limit(text: str, at_least: bool, met: bool, line: str) -> None:
+    (result,) = evaluate(parse_slos([text]), **hung(38, 12, 4.1))
+    assert (result.at_least, result.met, result.n, result.unended) == (at_least, met, 50, 12)
+    assert missed([result]) == ([] if met else [text])
+    assert describe(result) == f"{text}: {line}"
+
+
+def test_a_bound_among_requests_without_an_end_certifies_nothing() -> None:
+    (p50,) = evaluate(parse_slos(["e2e:p50<300ms"]), **hung(560, 540, 4.1))
+    assert (p50.met, p50.bound, p50.needs, p50.certified) == (True, None, None, False)
+    assert "no 99 % confidence bound" in describe(p50)
+
+
+def test_an_early_end_of_the_run_is_not_the_fault_of_the_endpoint() -> None:
+    texts = ["error<5%", "goodput>=90%", "censored<1%"]
+    whole = evaluate(parse_slos(texts), **REACHED)
+    cut = evaluate(parse_slos(texts), **REACHED, ended_early=True)
+    assert [(slo.n, slo.met) for slo in whole] == [(110, False), (110, False), (110, False)]
+    assert [(slo.n, slo.met) for slo in cut] == [(105, True), (105, True), (105, True)]
+    assert [slo.value for slo in cut] == [pytest.approx(5 / 105), pytest.approx(95 / 105), 0]
+
+
+def test_goodput_names_the_limits_that_it_counts_by() -> None:
+    (_, goodput) = evaluate(parse_slos(["e2e:p50<1ms", "goodput>=95%"]), **(REACHED | {"good": 0}))
+    assert goodput.limits == ["e2e<1ms"]
+    assert describe(goodput) == "goodput>=95%: missed: 0.00 % (110 requests; limits for each request: e2e<1ms)"
 
 
 def test_a_share_says_whether_it_is_certain() -> None:
@@ -167,3 +217,10 @@ def test_goodput_counts_requests_that_keep_everything(
 ) -> None:
     limits = RequestLimits([parse_slo(text) for text in slos])
     assert limits.keeps(RequestOutcome(outcome), times) is keeps
+
+
+def test_a_limit_on_first_tokens_does_not_void_a_response_that_is_no_stream() -> None:
+    limits = RequestLimits(parse_slos(["ttft<300ms", "e2e<1s", "goodput>=1%"]))
+    assert not limits.keeps(RequestOutcome.OK, {"e2e": 0.5})
+    assert limits.keeps(RequestOutcome.OK, {"e2e": 0.5}, streamed=False)
+    assert not limits.keeps(RequestOutcome.OK, {"e2e": 1.5}, streamed=False)

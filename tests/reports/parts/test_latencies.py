@@ -13,6 +13,7 @@ from rejoinder.model.samples import LoadSample
 from rejoinder.reports import render_html, render_markdown
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.latencies import latency_of
+from rejoinder.reports.parts.latency_charts import percentile_chart
 
 
 def test_percentiles_are_nearest_rank(loads: ModuleType, report_of: Any) -> None:
@@ -56,12 +57,45 @@ def test_percentiles_carry_their_bounds(loads: ModuleType, run_of: Any, report_o
     samples = loads.cached(loads.load_samples)
     ttft = latency_of(report_of(*samples), "ttft")
     assert ttft is not None
-    p99, rare = ttft.bound(99.0), ttft.bound(99.9)
+    p95, p99, rare = ttft.bound(95.0), ttft.bound(99.0), ttft.bound(99.9)
+    assert p95 is not None
     assert p99 is not None
     assert rare is not None
-    assert p99.bound is not None
+    assert p95.bound is not None
+    # Nine of 1,200 requests timed out without a first token.
+    assert (p99.value is not None, p99.bound, p99.needs) == (True, None, None)
     assert rare.needs == 6636
     assert "needs 6,636" in words(run_of(*samples))
+
+
+def test_lower_bounds_are_marked_on_every_screen(loads: ModuleType, run_of: Any, table: Any, forms: Any) -> None:
+    line = loads.histogram("e2e", [0.2] * 80)
+    for _ in range(20):
+        line.values.add(60.0, at_least=True)
+    found = run_of(line)
+    rows = table(found, "<h3>Latency")
+    assert rows[1][1:] == ["200 ms", "≥ 60.0 s", "≥ 60.0 s", "≥ 60.0 s", "–", "≥ 60.0 s", "≥ 12.2 s", "100"]
+    markdown, terminal = forms(LATENCIES, found)
+    assert markdown[2].endswith("| 100 | 200 ms | ≥ 60.0 s | ≥ 60.0 s | ≥ 60.0 s | needs 1,000 samples | ≥ 60.0 s |")
+    assert "p50 200 ms   p90 ≥ 60.0 s  p99 ≥ 60.0 s  n=100" in str(terminal[0])
+    assert "≥: lower bound, because some requests have no end" in str(terminal[-1])
+    exact, _ = forms(LATENCIES, run_of(loads.histogram("e2e", [0.2] * 80)))
+    assert "≥" not in "".join(exact)
+
+
+def test_the_curve_ends_where_requests_without_an_end_leave_it_unknown(loads: ModuleType, report_of: Any) -> None:
+    line = loads.histogram("e2e", [0.2 + number / 1000 for number in range(90)])
+    for _ in range(10):
+        line.values.add(60.0, at_least=True)
+    chart = percentile_chart(report_of(line)[LATENCIES])
+    assert chart is not None
+    (curve,) = chart.curves
+    assert 89 < curve.values[-1][0] <= 90
+    (end,) = chart.points
+    assert (end.shape, end.label) == ("ring", f"known up to p{curve.values[-1][0]:.3g}")
+    exact = percentile_chart(report_of(loads.histogram("e2e", [0.2] * 100))[LATENCIES])
+    assert exact is not None
+    assert (exact.points, exact.curves[0].values[-1][0]) == ([], 99)
 
 
 def test_the_table_has_the_percentiles_of_each_metric(loads: ModuleType, run_of: Any, table: Any, forms: Any) -> None:

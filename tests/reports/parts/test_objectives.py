@@ -17,7 +17,7 @@ def test_objectives_say_by_how_much_and_how_sure(loads: ModuleType, run_of: Any,
     # First tokens after 50 ms but for 2 % after 600 ms; of 1,000 requests 950 keep the limit of 300 ms for each.
     sent = [loads.Sent(t / 100, 0.6 if t % 50 == 0 else 0.05, [0.01], tokens=2) for t in range(1000)]
     for bad in sent[1:31]:
-        bad.outcome = RequestOutcome.TRUNCATED
+        bad.outcome = RequestOutcome.FAILED
     slos = ("ttft:p50<60ms", "ttft:p99<300ms", "e2e:p99.9<9s", "goodput>=94%", "output_tokens>50/s", "ttft<300ms")
     samples = loads.recorded(sent, [*slos, "tail:mean<0.1ms"])
     objectives = report_of(*samples)[OBJECTIVES]
@@ -41,6 +41,30 @@ def test_objectives_say_by_how_much_and_how_sure(loads: ModuleType, run_of: Any,
         " 6,636 samples needed for 99 % confidence)"
     )
     assert markdown[3] == "| ❌ | `ttft:p99<300ms` | missed | 600 ms | at most 300 ms | 970 | ≤ 600 ms |"
+
+
+def test_objectives_that_requests_without_an_end_leave_open_are_not_met(loads: ModuleType, report_of: Any) -> None:
+    sent = [loads.Sent(t / 10, 0.05, [0.01], tokens=2) for t in range(100)]
+    for hung in sent[::5]:
+        hung.outcome, hung.tail = RequestOutcome.TIMEOUT, 4.0
+    slos = ("e2e:p50<1s", "e2e:p90<1s", "e2e:p90<9s", "e2e:mean<9s", "ttft:p99<1s", "goodput>=75%")
+    found = {o.text: o for o in report_of(*loads.recorded(sent, slos))[OBJECTIVES]}
+    assert {text: (o.severity, o.verdict, o.value) for text, o in found.items()} == {
+        "e2e:p50<1s": ("pass", "met", "60.2 ms"),
+        "e2e:p90<1s": ("fail", "missed", "≥ 4.06 s"),
+        "e2e:p90<9s": ("fail", "cannot be known", "≥ 4.06 s"),
+        "e2e:mean<9s": ("fail", "cannot be known", "≥ 860 ms"),
+        # The first tokens of all came.
+        "ttft:p99<1s": ("warn", "met, uncertain", "50.0 ms"),
+        "goodput>=75%": ("warn", "met, uncertain", "80.0 %"),
+    }
+    assert found["e2e:p90<9s"].summary == (
+        "cannot be known: ≥ 4.06 s (limit at most 9.00 s; 20 of 100 requests have no end; 100 samples)"
+    )
+    assert found["e2e:p90<1s"].note == "20 without an end"
+    assert found["goodput>=75%"].note == (
+        "the 99 % bound is beyond the limit; limits for each request: e2e<9000ms, ttft<1000ms"
+    )
 
 
 def test_changes_are_shown_with_every_repeat(examples: ModuleType, report_of: Any, words: Any) -> None:

@@ -31,7 +31,7 @@ def test_the_ledger_has_every_outcome_with_its_share(loads: ModuleType, run_of: 
 def test_broken_rules_are_counted_by_answer(loads: ModuleType, report_of: Any) -> None:
     outcomes = report_of(*loads.recorded(sent(loads)))[OUTCOMES]
     assert outcomes.broken_rules == [("EVT-02", load_rules()["EVT-02"].title, 3)]
-    assert [line.severity for line in outcomes.ledger] == ["pass", "fail", "none"]
+    assert [line.severity for line in outcomes.ledger] == ["pass", "fail", "fail"]
 
 
 def test_scenarios_say_how_many_of_them_ended_well(loads: ModuleType, run_of: Any, report_of: Any, table: Any) -> None:
