@@ -196,7 +196,8 @@ class RunOptions:
     model: str = option("", OptionGroup.WORKLOAD, "Model to request. Empty: requests name no model.", flag=None)
     dialect: str = option(DEFAULT_DIALECT, OptionGroup.MEASURING, "Dialect to check responses against.", flag=None)
     concurrency: int | None = option(None, OptionGroup.PACE,
-        "Closed loop: keep N requests in flight.",
+        "Closed loop: keep N requests in flight. A user pauses after a response without an answer: 50 ms, doubled with "
+        "each in a row up to 1 s.",
         metavar="N", locust=False, workload=True, bounds=(1, MAX_CONCURRENCY),
         shown_default=f"{DEFAULT_CONCURRENCY}", exclusive=PACE)
     rate: float | None = option(None, OptionGroup.PACE,
@@ -224,7 +225,7 @@ class RunOptions:
         metavar="N", workload=True, bounds=(1, 1_000_000_000))
     ramp: float | None = option(None, OptionGroup.SCHEDULE,
         "Closed loop: time over which the first requests are spread.",
-        flag=None, parse=seconds, shown_default="5 % of the duration, at most 1s")
+        flag=None, parse=seconds, shown_default="0.1 ms for each user")
     drain: float = option(10.0, OptionGroup.SCHEDULE,
         "Time that requests in flight get to finish at the end.",
         flag=None, parse=seconds, bounds=(0, 3600))

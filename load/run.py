@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
@@ -497,6 +497,8 @@ class _Run:
                 f"{lost} lost on kept connections: the endpoint closed them without announcing it (Connection: close). "
                 "A load sends no request again."
             )
+        if any(check.backoffs for check in follower.checks):
+            self.warnings.append(pauses_sentence(follower.checks))
         if follower.thinner.left_out:
             missing = f"{follower.thinner.left_out:,} of {plural(follower.stats.finished, 'request')}"
             self.warnings.append(
@@ -548,6 +550,15 @@ class _Run:
         errors = [line for line in lines if "error" in line.lower()]
         silent = f"no space left in {self.folder.parent}" if _is_full(self.folder) else "no output"
         return (errors or lines or [silent])[-1][:300]
+
+
+def pauses_sentence(checks: Sequence[SelfCheck]) -> str:
+    """Return sentences on the pauses of users in a closed loop after requests without an answer."""
+    seconds, count = sum(check.backoff for check in checks), sum(check.backoffs for check in checks)
+    sentence = f"Users paused {plural(count, 'time')}, {seconds:.1f} s in all, after requests that brought no answer."
+    if header := sum(check.retry_after for check in checks):
+        sentence += f" {plural(header, 'response')} had Retry-After, for which a load does not wait."
+    return sentence
 
 
 def _is_full(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import gc
 import logging
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter_ns, process_time
 from typing import Any, Final
@@ -24,6 +24,7 @@ from locust.env import Environment
 
 from rejoinder.formatting import inert, one_line
 from rejoinder.load.generator.analysis_client import AnalysisClient
+from rejoinder.load.generator.reply_check import asks_to_wait, brought_answer
 from rejoinder.load.generator.request_source import Conversation, PlannedRequest, RequestSource
 from rejoinder.load.lifeline import Permit, ProcessRecord
 from rejoinder.load.measure.reader import (
@@ -64,7 +65,7 @@ COUNTS: Final = ("started", "finished", "failed", "in_flight")
 _WATCH_EVERY: Final = 0.1
 _PROBE: Final = 0.01
 _PAUSE: Final = (0.05, 1.0)
-"""First and longest pause of a user after a request that could not be served, in seconds."""
+"""First and longest pause of a user after a request that brought no answer, in seconds."""
 
 
 class RequestFailedError(Exception):
@@ -246,6 +247,7 @@ class GeneratorRun:
     _end: float = field(init=False)
     _taken: int = 0
     _next: int = 0
+    _slots: Iterator[tuple[int, float]] = field(default_factory=lambda: iter(()))
     _helpers: list[Any] = field(default_factory=list)
     _pool: list[Connection] = field(default_factory=list)
     _watchdog: Watchdog = field(default_factory=Watchdog)
@@ -293,12 +295,25 @@ class GeneratorRun:
         pause = 0.0
         while True:
             _sleep_until(due)
-            if self.stopping or due >= self._end or not self._take():
+            if self._over or due >= self._end or not self._take():
                 return
             slot = self._next * self.processes + self.index
             self._next += 1
-            pause = _pause_after(self._issue(slot, due), pause)
-            due = perf_counter_ns() + round(pause * 1e9)
+            reply = self._issue(slot, due)
+            if self._over:
+                return
+            pause = 0.0 if reply.cancelled or brought_answer(reply) else next_pause(pause)
+            due = now = perf_counter_ns()
+            if pause:
+                due += round(pause * 1e9)
+                self.check.backoffs += 1
+                self.check.backoff += (min(due, self._end) - now) / 1e9
+                self.check.retry_after += asks_to_wait(reply)
+
+    @property
+    def _over(self) -> bool:
+        """Whether no further request may be sent."""
+        return self.stopping or perf_counter_ns() >= self._end
 
     def _issue(self, slot: int, intended: int) -> RawReply:
         """Send the requests of one slot in this greenlet and hand their recordings to analysis; return the last reply.
@@ -318,7 +333,7 @@ class GeneratorRun:
                 return reply
             gevent.sleep(request.think)
             # Between two requests nobody waits for this greenlet, so the run may have ended meanwhile.
-            if self.stopping or perf_counter_ns() >= self._end or not self._take():
+            if self._over or not self._take():
                 return reply
             number += 1
             intended = perf_counter_ns()
@@ -326,13 +341,13 @@ class GeneratorRun:
     def _send(
         self, slot: int, number: int, intended: int, conversation: Conversation, request: PlannedRequest
     ) -> RawReply:
-        """Send one request and hand its recording to analysis; once the run is ending, send nothing."""
+        """Send one request and hand its recording to analysis; once the run is over, send nothing."""
         check, analysis = self.check, self.setup.analysis
-        while analysis.full and not self.stopping:
+        while analysis.full and not self._over:
             check.throttled = True
             gevent.sleep(0.01)
         if not self._permitted():
-            return RawReply(outcome=Outcome.CANCELLED)
+            return RawReply(outcome=Outcome.CANCELLED, cancelled=True)
         # Before anything is known of the response.
         chance = draw(self.settings.seed, slot, number)
         dispatched = perf_counter_ns()
@@ -341,6 +356,7 @@ class GeneratorRun:
         connection = self._pool.pop() if self._pool else self._connection()
         opened = connection.opened
         check.started += 1
+        check.begun += not number
         self.record.count()
         self.in_flight.add(me)
         check.max_in_flight = max(check.max_in_flight, len(self.in_flight))
@@ -392,14 +408,14 @@ class GeneratorRun:
         return reply
 
     def _permitted(self) -> bool:
-        """Wait for as long as the command does not permit to send; return ``False`` once the run is ending."""
+        """Wait for as long as the command does not permit to send; return ``False`` once the run is over."""
         if not self.permit.holds():
             since = monotonic()
-            while not (self.permit.holds() or self.stopping):
+            while not (self.permit.holds() or self._over):
                 gevent.sleep(0.05)
             # Of all that wait at the same time, the one that waits longest counts.
             self.check.paused = max(self.check.paused, monotonic() - since)
-        return not self.stopping
+        return not self._over
 
     def _poll(self, connection: Connection, first: RawReply, every: float) -> RawReply:
         """Poll a background response until it has ended; return the last reply with the times of the whole."""
@@ -430,6 +446,8 @@ class GeneratorRun:
     def finish(self, drain: float) -> None:
         """End the run: start nothing, let what is in flight end within ``drain`` seconds, censor the rest, report."""
         self.stopping = True
+        if self.settings.mode == "open":
+            self._count_due()
         deadline = monotonic() + drain
         while self.in_flight and monotonic() < deadline:
             gevent.sleep(0.01)
@@ -448,6 +466,14 @@ class GeneratorRun:
             connection.close()
         self._pool.clear()
         gc.unfreeze()
+
+    def _count_due(self) -> None:
+        """Count the requests that were due by now and that the dispatcher has not come to."""
+        now, check = min(perf_counter_ns(), self._end), self.check
+        for _, offset in self._slots:
+            if check.due >= self._quota or self.t0 + offset * 1e9 >= now:
+                return
+            check.due += 1
 
     def count(self, summary: RequestSummary) -> None:
         """Count a request that has been analysed, also in Locust's own statistics."""
@@ -479,7 +505,9 @@ class GeneratorRun:
             finally:
                 free.release()
 
-        for slot, offset in share(self.settings.schedule(), self.index, self.processes):
+        self._slots = iter(share(self.settings.schedule(), self.index, self.processes))
+        for slot, offset in self._slots:
+            self.check.due += 1
             intended = self.t0 + round(offset * 1e9)
             _sleep_until(intended)
             if free.locked():
@@ -528,12 +556,9 @@ def _sleep_until(at: int) -> None:
         gevent.sleep(left / 1e9 - 0.001 if left > 2_000_000 else 0.0002)
 
 
-def _pause_after(reply: RawReply, last: float) -> float:
-    """Return how long a user waits before its next request: not at all, unless this one could not be served.
+def next_pause(last: float) -> float:
+    """Return how long a user waits after one more request in a row without an answer; ``last`` is the pause before.
 
-    Without it a closed loop against a dead or refusing server would spin.
+    Without it a closed loop would spin on an endpoint that is dead, refuses, or fails at once.
     """
-    served = reply.outcome is Outcome.COMPLETE and bool(reply.receives)
-    if served and reply.receives[0][1][9:12] < b"400":
-        return 0.0
     return min(_PAUSE[1], last * 2) if last else _PAUSE[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
@@ -15,6 +16,8 @@ from rejoinder.model.histogram import Histogram
 from rejoinder.model.samples import SelfCheckResult, Validity
 
 _IDLE_SHARE: Final = 0.4
+_UNSTARTED: Final = 0.01
+"""Share of the requests of a schedule that may be left out before the load counts as not offered."""
 _EVENTS_PER_PROCESS: Final = 20_000
 """Content deltas a second that one process reads with sub-millisecond time stamps on an ordinary core."""
 
@@ -24,6 +27,10 @@ class SelfCheck(JsonStruct):
 
     ``cpu`` holds its share of one core for each second; ``paused`` the longest time in seconds for which it sent
     nothing because the command was suspended. ``unanswered`` requests were lost on kept connections.
+
+    Open loop: ``due`` slots of the schedule came, and of ``begun`` the first request was sent. Closed loop: users
+    paused ``backoffs`` times, ``backoff`` seconds in all, since a request brought no answer; ``retry_after`` of these
+    responses had the header Retry-After.
     """
 
     started: int = 0
@@ -37,6 +44,11 @@ class SelfCheck(JsonStruct):
     throttled: bool = False
     died: bool = False
     worker_lost: bool = False
+    due: int = 0
+    begun: int = 0
+    backoffs: int = 0
+    backoff: float = 0.0
+    retry_after: int = 0
 
     @property
     def steady_cpu(self) -> list[float]:
@@ -51,14 +63,15 @@ def requests_lost(stats: RunStats, checks: Sequence[SelfCheck]) -> int:
 
 
 def self_check(
-    stats: RunStats, checks: Sequence[SelfCheck], issued: float, notes: Sequence[str] = ()
+    stats: RunStats, checks: Sequence[SelfCheck], issued: float, notes: Sequence[str] = (), *, cores: int = 0
 ) -> SelfCheckResult:
     """Return the verdict of the load generator on itself, with reasons; ``notes`` are further reasons.
 
     ``CLIENT-BOUND``: the load generator, not the endpoint, was the limit. Its event loop was more than 20 ms late in
-    more than 1 % of the 10 ms probes, it used over 90 % of its core, or it started requests more than 50 ms late.
-    ``SUSPECT``: the same at 5 ms, 75 % and 10 ms, or anything was lost or cut. ``issued`` is for how many seconds
-    requests were started.
+    more than 1 % of the 10 ms probes, it used over 90 % of its core, or it started requests more than 50 ms late. Or it
+    started fewer requests of an open loop than were due, though neither the limit of requests in flight nor a suspended
+    command held it back. ``SUSPECT``: the same at 5 ms, 75 % and 10 ms, or anything was lost or cut. ``issued`` is for
+    how many seconds requests were started, ``cores`` how many cores there are (0: those of this machine).
     """
     lag = Histogram()
     for check in checks:
@@ -66,6 +79,7 @@ def self_check(
     cpu_mean = max((fmean(check.steady_cpu or [0.0]) for check in checks), default=0.0)
     dispatch = stats.histograms.get("dispatch_lag", Histogram())
     lost = requests_lost(stats, checks)
+    due, begun = sum(check.due for check in checks), sum(check.begun for check in checks)
     bound: list[str] = []
     suspect: list[str] = list(notes)
 
@@ -81,6 +95,10 @@ def self_check(
     grade(lag_p99, (0.005, 0.020), f"the load generator was {_ms(lag_p99)} late (p99){starved}")
     grade(cpu_mean, (0.75, 0.90), f"a load generator process used {100 * cpu_mean:.0f} % of a core")
     grade(dispatch_p99, (0.010, 0.050), f"requests started {_ms(dispatch_p99)} late (p99)")
+    if due - begun > max(1, _UNSTARTED * due):
+        rates = f", {begun / issued:.1f} of {due / issued:.1f} requests/s" if issued > 0 else ""
+        limited = any(check.capped or check.paused for check in checks)
+        (suspect if limited else bound).append(f"{begun:,} of {plural(due, 'request')} that were due started{rates}")
     if any(check.throttled for check in checks):
         bound.append("requests waited for the analysis of earlier responses")
     if lost:
@@ -97,6 +115,13 @@ def self_check(
         )
     overworked = bool(bound) and cpu_mean >= _IDLE_SHARE
     events = stats.deltas / issued if issued > 0 else 0.0
+    wanted = max(math.ceil(events / _EVENTS_PER_PROCESS), len(checks) * (2 if overworked else 1))
+    cores = cores or available_cores()
+    if bound and wanted > cores:
+        bound.append(
+            f"this load needs {plural(wanted, 'load generator process', 'load generator processes')}, but this machine "
+            f"has {plural(cores, 'core')}"
+        )
     return SelfCheckResult(
         verdict=Validity.CLIENT_BOUND if bound else Validity.SUSPECT if suspect else Validity.VALID,
         reasons=bound + suspect,
@@ -109,11 +134,23 @@ def self_check(
         coalescing=round(stats.deltas / stats.chunks, 3) if stats.chunks else None,
         events_per_s=round(events, 1),
         processes=len(checks),
-        processes_advised=max(math.ceil(events / _EVENTS_PER_PROCESS), len(checks) * (2 if overworked else 1)),
+        processes_advised=max(len(checks), min(wanted, cores)),
+        cores=cores,
+        unstarted=max(0, due - begun),
+        pauses=sum(check.backoffs for check in checks),
+        paused=round(sum(check.backoff for check in checks), 3),
+        retry_after=sum(check.retry_after for check in checks),
         reconnects=sum(check.reconnects for check in checks),
         max_in_flight=sum(check.max_in_flight for check in checks),
         lost=lost,
     )
+
+
+def available_cores() -> int:
+    """Return how many cores the processes of a run may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _ms(seconds: float | None) -> str:

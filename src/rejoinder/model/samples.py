@@ -381,10 +381,17 @@ class SelfCheckResult(Struct, kw_only=True, omit_defaults=True):
     coalescing: Annotated[Number | None, about("mean number of content events in one socket read")] = None
     events_per_s: Annotated[PerSecond, about("content events received")]
     processes: Annotated[Count, about("number of load generator processes")]
-    processes_advised: Annotated[Count, about("number of load generator processes that this load needs")]
+    processes_advised: Annotated[
+        Count, about("number of load generator processes that this load needs, at most one for each core")
+    ]
     reconnects: Annotated[Count, about("connections that were opened again after the endpoint closed them")]
     max_in_flight: Annotated[Count, about("largest number of requests in flight, sum over processes")]
     lost: Annotated[Count, about("started requests without an outcome")]
+    cores: Annotated[Count, about("number of cores that the load generator could use; 0 in runs of older versions")] = 0
+    unstarted: Annotated[Count, about("open loop: requests that were due and did not start")] = 0
+    pauses: Annotated[Count, about("closed loop: pauses of users after requests that brought no answer")] = 0
+    paused: Annotated[Seconds, about("length of these pauses, sum over users")] = 0.0
+    retry_after: Annotated[Count, about("responses before these pauses that had the header Retry-After")] = 0
 
 
 class Percentile(Struct, omit_defaults=True, kw_only=True):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
 
-from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_check
+from rejoinder.load.measure import self_check as module
+from rejoinder.load.measure.self_check import SelfCheck, requests_lost
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import SelfCheckResult, Validity
 
 VALID, SUSPECT, CLIENT_BOUND = Validity.VALID, Validity.SUSPECT, Validity.CLIENT_BOUND
+
+
+self_check = partial(module.self_check, cores=64)
 
 
 def histogram(*values: float) -> Histogram:
@@ -62,13 +67,14 @@ def test_every_figure_by_hand() -> None:
         reconnects=3,
         max_in_flight=9,
         lost=0,
+        cores=64,
     )
 
 
 def test_nothing_at_all_has_no_figures() -> None:
     assert self_check(RunStats(), [], issued=0.0) == SelfCheckResult(
         verdict=VALID, reasons=[], cpu_mean=0.0, cpu_max=0.0, events_per_s=0.0, processes=0, processes_advised=0,
-        reconnects=0, max_in_flight=0, lost=0,
+        reconnects=0, max_in_flight=0, lost=0, cores=64,
     )  # fmt: skip
     assert self_check(RunStats(deltas=10), [SelfCheck()], issued=-1.0).events_per_s == 0.0
 
@@ -156,3 +162,33 @@ def test_as_many_processes_are_advised_as_the_events_need(events: int, advised: 
 def test_what_has_no_outcome_is_lost() -> None:
     assert requests_lost(stats(7), [check(started=5), check(started=4)]) == 2
     assert requests_lost(stats(7), [check(started=5)]) == 0
+
+
+def test_more_processes_than_cores_are_not_advised() -> None:
+    slow = check(cpu=0.95)
+    found = module.self_check(stats(20, deltas=60_001 * 4), [slow, slow], issued=4.0, cores=2)
+    assert (found.verdict, found.processes_advised, found.cores) == (CLIENT_BOUND, 2, 2)
+    assert found.reasons[-1] == "this load needs 4 load generator processes, but this machine has 2 cores"
+    # A load that the machine can offer needs no more cores than it has.
+    fine = module.self_check(stats(20, deltas=60_001 * 4), [check(), check()], issued=4.0, cores=2)
+    assert (fine.verdict, fine.reasons) == (VALID, [])
+    assert module.available_cores() >= 1
+
+
+def test_a_schedule_that_could_not_be_kept_is_the_limit_of_the_load_generator() -> None:
+    late = check(due=800, begun=412)
+    found = self_check(stats(), [late], issued=10.0)
+    assert (found.verdict, found.unstarted) == (CLIENT_BOUND, 388)
+    assert found.reasons == ["412 of 800 requests that were due started, 41.2 of 80.0 requests/s"]
+    # Over all processes, and up to one in a hundred may be missing at the end.
+    assert self_check(stats(20), [check(due=800, begun=799), check(due=800, begun=785)], issued=10.0).verdict is VALID
+    # The limit of requests in flight is the endpoint's doing, a suspended command that of the user.
+    for why in ({"capped": 388}, {"paused": 4.0}):
+        held = self_check(stats(), [check(due=800, begun=412, **why)], issued=10.0)
+        assert (held.verdict, held.reasons[0][:10]) == (SUSPECT, "412 of 800")
+
+
+def test_pauses_of_users_are_added_up() -> None:
+    first, second = check(backoffs=3, backoff=0.35, retry_after=3), check(backoffs=2, backoff=0.15)
+    found = self_check(stats(20), [first, second], issued=1.0)
+    assert (found.pauses, found.paused, found.retry_after, found.verdict) == (5, 0.5, 3, VALID)
