@@ -27,6 +27,9 @@ RARE: Final = 0.08
 MEASURED: Final = ("ttfb", "ttfe", "ttft", "ttfo", "itl", "max_gap", "tpot", "e2e", "tail", "failed_latency")
 LEAST_FOR_RATES: Final = 10
 """With fewer requests a load may say that it cannot know a rate."""
+SETTLED: Final = 0.4
+"""Seconds after which a closed loop has its concurrency."""
+KEPT: Final = 0.85
 NOT_STEADY: Final = "not steady"
 STATISTICS: Final = ("p50", "p90", "p99")
 
@@ -271,6 +274,8 @@ def _for_all() -> Iterator[Expectation]:
     yield from (Expectation(metric, _measured(metric), timed=True) for metric in MEASURED)
     yield Expectation("ok rate", _rate("ok_per_s", Met.ends_within, 2), timed=True)
     yield Expectation("token rate", _rate("ok_output_tokens_per_s", Met.tokens_within, 40), timed=True)
+    yield Expectation("in flight", _in_flight, timed=True)
+    yield Expectation("concurrency kept", _kept, timed=True)
     yield Expectation("tokens", _usage("output", lambda load: load.output_tokens))
     yield Expectation(
         "reasoning tokens", _usage("reasoning", lambda load: load.tokens.reasoning if load.tokens else None)
@@ -362,6 +367,22 @@ def _rate(field: str, truth: Callable[[Met, float, float], float], most: float) 
         return "" if near_enough else f"{field} is {found:g} in {low:g} to {high:g} s, by the server {expected:.2f}"
 
     return problem
+
+
+def _in_flight(met: Met) -> str:
+    (low, high), found = met.load.window, met.load.in_flight
+    if found is None:
+        return "" if len(met.seen) < LEAST_FOR_RATES else "in_flight is missing"
+    truth = met.in_flight(low, high) if high > low else 0.0
+    return "" if _is_near(found, truth, 0.5, 0.1) else f"{found:g} in flight in {low:g} to {high:g} s, {truth:.2f}"
+
+
+def _kept(met: Met) -> str:
+    """Where every answer is good, a closed loop keeps its concurrency from the first second to the end."""
+    if met.concurrency is None or met.duration is None or met.fates[Fate.OK] < len(met.seen):
+        return ""
+    found = met.in_flight(SETTLED, met.duration)
+    return "" if found >= KEPT * met.concurrency else f"{found:.2f} at the server, expected {met.concurrency}"
 
 
 def _usage(field: str, reported: Callable[[LoadSample], int | None]) -> Callable[[Met], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.truth.answers import Answer, End, Piece, pieces, response_object, tokens
-from tests.truth.expect import case, code, missing, near, not_below, requests, share, silent, slo
+from tests.truth.expect import case, code, departs, missing, near, not_below, requests, share, silent, slo
 from tests.truth.server import Call, Fate, behaviour
 
 outcomes = partial(behaviour, "outcomes")
@@ -27,6 +27,7 @@ def every(call: Call, number: int) -> bool:
         slo("goodput>=95%", False),
         code(1),
         silent("40 of 40"),
+        departs("queue", growth=2),
         seconds=8,
     ),
     case("--concurrency 5 --requests 20 --timeout 3s", share("error", 0.2), not_below("e2e:p90", 3000), seconds=8),
