@@ -88,7 +88,9 @@ class Tools:
         self.options = options
         self.folder = folder
         self.tokenizer = folder / "tokenizer"
-        self.all: dict[str, Callable[[Row, str], Figures]] = {"rejoinder": self.run_rejoinder}
+        self.all: dict[str, Callable[[Row, str], Figures]] = {}
+        if not options.without_rejoinder:
+            self.all["rejoinder"] = self.run_rejoinder
         for name in ("aiperf", "guidellm"):
             if environment := getattr(options, name):
                 self.all[name] = getattr(self, f"run_{name}")
@@ -209,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What do load generators say of a server of known truth?")
     for name in ("aiperf", "guidellm"):
         parser.add_argument(f"--{name}", type=Path, metavar="VENV", help=f"virtual environment for {name}")
+    parser.add_argument("--without-rejoinder", action="store_true", help="run the peers only")
     parser.add_argument("--only", default="", help="behaviours to run, separated by commas")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the tools' logs and reports there")
     options = parser.parse_args()

@@ -249,6 +249,16 @@ def requests(least: int, most: int) -> Expectation:
     )
 
 
+def together(count: int) -> Expectation:
+    """So many requests were in flight at once, and no more."""
+
+    def problem(met: Met) -> str:
+        found = met.load.self_check.max_in_flight
+        return "" if found == count else f"{found} requests were in flight at most, expected {count}"
+
+    return Expectation(f"{count} at once", problem, timed=True)
+
+
 def totals(field: str, each: float) -> Expectation:
     """A total of the run file is so much for each good answer of the server."""
 

@@ -389,6 +389,9 @@ class TruthServer:
         if method == "GET" and path.endswith("/models"):
             call.reply(200, {"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": MODEL}]})
             return
+        if method == "GET" and path.endswith("/health"):
+            call.reply(200, {})
+            return
         if method == "GET" and path.rpartition("/")[2].removeprefix("resp_").isdigit():
             self._poll(call, int(path.rpartition("_")[2]))
             return

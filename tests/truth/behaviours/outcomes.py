@@ -184,7 +184,10 @@ async def refused_400(call: Call) -> None:
         await call.answer()
 
 
-@outcomes("Every 2nd reply has status 200 and an error as its body.", case(CLOSED, share("nonconforming", 0.5, 0.06)))
+@outcomes(
+    "Every 2nd reply has status 200 and an error as its body.",
+    case(CLOSED, share("nonconforming", 0.5, 0.06), without=("failed_latency",)),
+)
 async def error_with_200(call: Call) -> None:
     if every(call, 2):
         call.refuse(200, fate=Fate.NONCONFORMING)

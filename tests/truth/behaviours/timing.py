@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.truth.answers import Answer, Delta, Kind, Usage, tokens
-from tests.truth.expect import case, missing, near, rate, says, slo
+from tests.truth.expect import case, missing, near, rate, says, slo, together
 from tests.truth.server import Call, behaviour
 
 timing = partial(behaviour, "timing")
@@ -18,9 +18,9 @@ BASE = (near("ttft:p50", 50), near("itl:p50", 10), near("e2e:p50", 200), near("t
     "16 tokens, the first after 50 ms, then one each 10 ms.",
     case(CLOSED, *BASE, rate("ok", 20), rate("ok_output_tokens", 320)),
     case("--rate 20 --duration 4s", *BASE, rate("ok", 20), rate("started", 20, 0.03)),
-    case("--concurrency 8 --requests 8", near("ttft:p50", 50), seconds=1),
+    case("--concurrency 8 --requests 8", near("ttft:p50", 50), together(8), seconds=1),
     case("--concurrency 1 --requests 1", near("ttft:p50", 50), seconds=1),
-    case("--concurrency 8 --requests 40", near("e2e:p50", 200), seconds=2),
+    case("--concurrency 8 --requests 40", near("e2e:p50", 200), together(8), rate("ok", 40, 0.2), seconds=2),
     case("--concurrency 8 --requests 200", rate("ok", 40), rate("ok_output_tokens", 640), seconds=6),
     case("--rate 10 --requests 20", rate("ok", 10, 0.15), seconds=3),
     case(
