@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
 from tests.truth.server import Fate
@@ -202,15 +203,19 @@ def slo(text: str, met: bool | None, *, timed: bool = True) -> Expectation:
     return Expectation(f"{text} {wanted}", problem, timed=timed)
 
 
-def highest(least: float, most: float) -> Expectation:
-    """A search for the highest rate answers within a range."""
+def highest(least: float, most: float, *, slots: int = 0) -> Expectation:
+    """A search answers with a load from ``least`` to ``most``.
+
+    With ``slots``, ``least`` is a share of the capacity that the server had: its slots by the mean time that one took.
+    """
 
     def problem(met: Met) -> str:
+        low = least * slots / fmean(met.service_times()) if slots else least
         search = met.load.search
         found = search.highest if search else None
-        return "" if found is not None and least <= found <= most else f"{found}/s, expected {least:g} to {most:g}/s"
+        return "" if found is not None and low <= found <= most else f"{found}/s, expected {low:.2f} to {most:g}/s"
 
-    return Expectation("highest rate", problem, timed=True)
+    return Expectation("highest load", problem, timed=True)
 
 
 def knee(level: int) -> Expectation:

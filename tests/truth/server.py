@@ -55,7 +55,8 @@ class Seen:
 
     ``connected`` is when the connection was accepted whose first request this is. ``content`` has the time and the
     number of deltas of each write that carried content. ``end`` is the terminal event, or the end of a plain body;
-    ``gone`` is when the client left, or the server broke the connection. ``would_end`` is the end by the schedule.
+    ``gone`` is when the client left, or the server broke the connection. ``served`` is when work on it
+    began, and ``would_end`` the end by the schedule.
     """
 
     number: int
@@ -69,6 +70,7 @@ class Seen:
     end: float | None = None
     gone: float | None = None
     would_end: float | None = None
+    served: float | None = None
     content: list[tuple[float, int]] = field(default_factory=list)
     answer: Answer | None = None
     is_response: bool = True
@@ -169,6 +171,7 @@ class Call:
         """
         answer = answer or Answer()
         self.seen.answer = answer
+        self.seen.served = self.base
         self.seen.would_end = self.base + answer.done_at
         await self.until(answer.head)
         if self.body.get("background"):
@@ -314,16 +317,17 @@ class TruthServer:
         self.connections = 0
         self._shared: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=0 if behaviour.slow_accept else BACKLOG)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.url = ""
         self._stop = asyncio.Event()
         self.errors: list[str] = []
         self.lateness: list[float] = []
         """By how many seconds each write was later than its schedule."""
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=0 if self.behaviour.slow_accept else BACKLOG)
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
 

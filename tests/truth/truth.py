@@ -171,6 +171,11 @@ class Met:
             total += (usage.output - streamed) * before  # made before anything was streamed
         return total
 
+    def service_times(self) -> list[float]:
+        """Return how long the server worked on each good answer, in seconds."""
+        good = [one for one in self.seen if one.fate == Fate.OK]
+        return [one.end - one.served for one in good if one.end is not None and one.served is not None]
+
     def usage(self, field: str) -> int:
         """Return a sum over the usage of all whole answers."""
         answers = [one.answer.counted for one in self.seen if one.fate in ANSWERED and one.answer]
