@@ -29,7 +29,7 @@ from rejoinder.errors import UsageError, suggest
 from rejoinder.formatting import plural
 from rejoinder.load.objectives.slo import parse_statistic
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import METRICS, RATES, TIMES, metric_named
+from rejoinder.model.metrics import DISTRIBUTIONS, METRICS, RATES, SPEEDS, TIMES, metric_named
 from rejoinder.model.outcomes import OutcomeCounts, counted_of, good_of
 from rejoinder.model.runfile import read_run
 from rejoinder.model.samples import PERCENTILES, ChangeResult, Rates, Side
@@ -74,9 +74,9 @@ def parse_change(text: str) -> RegressionLimit:
         hint = suggest(metric, known, f"Use one of {', '.join(known)}.")
         raise UsageError(f'The regression limit "{text}" has an unknown figure: "{name}".', hint)
     limit = float(sign + number) / 100
-    timed, less = metric in TIMES, not METRICS[metric].higher_is_better
+    timed, less = metric in DISTRIBUTIONS, not METRICS[metric].higher_is_better
     if less != relation.startswith("<") or less != (sign == "+") or limit <= -1:
-        worse = f"'{name}{':p99' if timed else ''}<+10%'" if less else f"'{name}>-5%'"
+        worse = f"'{name}{':p99' if timed else ''}<+10%'" if less else f"'{name}{':p1' if timed else ''}>-5%'"
         raise UsageError(
             f'The regression limit "{text}" limits an improvement.', f"Write how much worse the figure may be: {worse}."
         )
@@ -88,8 +88,13 @@ def parse_change(text: str) -> RegressionLimit:
             )
         return RegressionLimit(stripped, metric, limit)
     if statistic is None:
-        raise UsageError(f'The regression limit "{text}" needs a percentile.', f"Write it as '{name}:p99<+10%'.")
-    return RegressionLimit(stripped, f"{metric}:{parse_statistic(stripped, statistic)}", limit)
+        raise UsageError(
+            f'The regression limit "{text}" needs a percentile.',
+            f"Write it as '{name}:p99<+10%'." if less else f"Write it as '{name}:p1>-5%'.",
+        )
+    return RegressionLimit(
+        stripped, f"{metric}:{parse_statistic(stripped, statistic, of_speed=metric in SPEEDS)}", limit
+    )
 
 
 def parse_changes(texts: Iterable[str]) -> list[RegressionLimit]:
@@ -110,13 +115,15 @@ def figures(
     What is only known as a lower bound, because requests have no end, is left out.
     """
     found: dict[str, float] = {}
-    for name, metric in TIMES.items():
+    for name, metric in DISTRIBUTIONS.items():
         histogram = histograms.get(metric.judged_by)
         if not metric.change or histogram is None:
             continue
-        statistics = {"mean": histogram.mean, "max": histogram.longest}
+        statistics = {"mean": histogram.mean}
+        statistics |= {"min": histogram.at_rank(1)} if metric.higher_is_better else {"max": histogram.longest}
+        percents = [100 - percent for percent in PERCENTILES] if metric.higher_is_better else PERCENTILES
         limited = [change.figure for change in changes if change.figure.startswith(f"{name}:p")]
-        for percent in sorted({*PERCENTILES, *(float(figure.partition(":p")[2]) for figure in limited)}):
+        for percent in sorted({*percents, *(float(figure.partition(":p")[2]) for figure in limited)}):
             statistics[f"p{percent:g}"] = histogram.nearest_rank(percent)
         for statistic, figure in statistics.items():
             if figure is not None and not figure.at_least:

@@ -16,6 +16,7 @@ from rejoinder.load.objectives.check_sample import Voided, estimate_voided
 from rejoinder.load.objectives.confidence import percentile_lines
 from rejoinder.load.objectives.slo import RequestLimits, evaluate, parse_slos
 from rejoinder.load.settings import LoadSettings
+from rejoinder.model.metrics import SPEEDS, row_of
 from rejoinder.model.outcomes import MEASURED, OUTCOMES, RequestOutcome, good_of
 from rejoinder.model.samples import HistogramSample, LoadSample, Rates, RuleUnderLoad, Sample, ScenarioOutcomes
 
@@ -72,7 +73,9 @@ def load_line(
         good=round(stats.good * shares[1]),
         waited={outcome: (round(least, 6), round(most, 6)) for outcome, (least, most) in sorted(stats.waited.items())},
         cross_talk=stats.foreign,
-        percentiles=percentile_lines(stats.histograms),
+        percentiles=percentile_lines(
+            {name: histogram for name, histogram in stats.histograms.items() if not _is_speed(name)}
+        ),
         scenarios=[
             ScenarioOutcomes(name=name, outcomes=dict(stats.scenarios[name])) for name in sorted(stats.scenarios)
         ],
@@ -107,6 +110,11 @@ def judge_state(line: LoadSample, settings: LoadSettings, spans: SpanKeeper) -> 
             result.depends_on_length = bool(result.met) and result.statistic != "share"
 
 
+def _is_speed(histogram: str) -> bool:
+    row = row_of(histogram)
+    return row is not None and row.name in SPEEDS
+
+
 def result_samples(stats: RunStats, server: Mapping[int, Mapping[str, float]]) -> Iterator[Sample]:
     """Yield the samples that are known at the end of a run, but for the ``load`` line.
 
@@ -115,7 +123,7 @@ def result_samples(stats: RunStats, server: Mapping[int, Mapping[str, float]]) -
     yield from stats.second_samples(server)
     yield from stats.streams
     for metric, histogram in sorted(stats.histograms.items()):
-        yield HistogramSample(metric=metric, values=histogram, unit="us")
+        yield HistogramSample(metric=metric, values=histogram, unit="1e-6/s" if _is_speed(metric) else "us")
 
 
 def _conformance(stats: RunStats) -> list[RuleUnderLoad]:

@@ -127,6 +127,11 @@ def _tpot(_: ExchangeView, reply: Measurement) -> float | None:
     return (pieces[-1][0] - pieces[0][0]) / tokens if tokens else None
 
 
+def _per_user(_: ExchangeView, reply: Measurement) -> float | None:
+    tokens, pieces = _after_first(reply), reply.tokens.pieces
+    return tokens / (reply.end - pieces[0][0]) if tokens and reply.end is not None else None
+
+
 def _refused(view: ExchangeView, reply: Measurement) -> float | None:
     return (view.exchange.ended_at if reply.end is None else reply.end) if reply.refused else None
 
@@ -145,11 +150,12 @@ MEASURES: Final[dict[str, Callable[[ExchangeView, Measurement], float | None]]] 
     "e2e": lambda _, reply: reply.end,
     "tail": _tail,
     "tpot": _tpot,
+    "output_tokens_per_user": _per_user,
     "max_gap": lambda _, reply: max(reply.pools["itl"], default=None),
     "failed_latency": _refused,
     "retry_after": _retry_after,
 }
-"""Takes each time that a request has once, by the name of its row in the table of metrics."""
+"""Takes each value that a request has once, by the name of its row in the table of metrics."""
 POOLS: Final[dict[str, Callable[[ExchangeView, Measurement], list[float]]]] = {"itl": _gaps}
 """Takes the times of which a request has many, before the others."""
 

@@ -30,7 +30,7 @@ from rejoinder.load.objectives.check_sample import GroupCounts
 from rejoinder.load.objectives.slo import RequestLimits
 from rejoinder.model.exchange import Chunk, Exchange, Outcome
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import TIMES, Metric, Over, Place, Unended
+from rejoinder.model.metrics import DISTRIBUTIONS, SPEEDS, TIMES, Metric, Over, Place, Unended
 from rejoinder.model.outcomes import RequestOutcome, judgeable_of
 from rejoinder.model.samples import RequestFigures, RequestSample, SecondSample, StreamSample, TokenDetails
 from rejoinder.model.tags import Tag
@@ -193,7 +193,7 @@ class RunStats(JsonStruct):
 
     def _count_times(self, times: Mapping[str, float], measured: Measurement, answered: bool, good: bool) -> None:
         """Count the times of a request that ended."""
-        for metric in TIMES.values():
+        for metric in DISTRIBUTIONS.values():
             if answered or metric.over is Over.ALL:
                 self._count(metric, _values(metric, times, measured), good=good)
 
@@ -210,6 +210,9 @@ class RunStats(JsonStruct):
             else:
                 at_least = metric.unended is Unended.SEEN
                 self._count(metric, _values(metric, times, measured), good=True, at_least=at_least)
+        # The time that a speed is divided by has no end.
+        for metric in SPEEDS.values() if streamed else ():
+            self._count(metric, (0.0,), good=True)
 
     def _note_wait(self, outcome: RequestOutcome, waited: float) -> None:
         least, most = self.waited.get(outcome, (waited, waited))
@@ -447,7 +450,9 @@ def _all_times(recording: Recording, measured: Measurement) -> dict[str, float]:
 
 def _request_sample(recording: Recording, measured: Measurement, t0: int, worker: int) -> RequestSample:
     times = {
-        name: round(at, 6) for name, at in _all_times(recording, measured).items() if Place.REQUEST in TIMES[name].shown
+        name: round(at, 6)
+        for name, at in _all_times(recording, measured).items()
+        if name in TIMES and Place.REQUEST in TIMES[name].shown
     }
     usage, tokens = measured.usage, measured.tokens
     return RequestSample(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
+from rejoinder.formatting import value_of
 from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.samples import PERCENTILES, Percentile, Percentiles, percentile_field
 
@@ -90,6 +91,12 @@ def upper_bound(histogram: Histogram, percent: float) -> float | None:
     above = values_above(histogram.n, percent)
     figure = histogram.at_rank(histogram.n - above + 1) if above else None
     return None if figure is None or figure.at_least else figure.value
+
+
+def lower_bound(histogram: Histogram, percent: float) -> float | None:
+    """Return the value that the true percentile is not below, for more is better; ``None`` with too few values."""
+    below = values_above(histogram.n, 100 - percent)
+    return value_of(histogram.at_rank(below)) if below else None
 
 
 def percentile_lines(histograms: Mapping[str, Histogram]) -> list[Percentiles]:

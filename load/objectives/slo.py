@@ -3,6 +3,8 @@
     ttft:p99<300ms      a percentile, the mean or the maximum of a latency, over the requests that succeeded and those
                         without an end, which were longer than they were waited for
     ttft<300ms          a limit for each single request; goodput counts the requests within all such limits
+    output_tokens_per_user:p1>20/s
+                        a percentile up to p50, the mean or the minimum of a speed
     goodput>=95%        share of the started requests that succeeded within every limit; with /s, a rate
     error<1%            share of the started requests that failed; any outcome can be named instead
     output_tokens>500/s a rate over the rate window of the run
@@ -23,9 +25,9 @@ from typing import Final
 from rejoinder.errors import UsageError, suggest
 from rejoinder.formatting import format_seconds, plural, value_of
 from rejoinder.load.objectives.check_sample import NONE_VOIDED, Voided
-from rejoinder.load.objectives.confidence import share_bound, upper_bound, values_needed
+from rejoinder.load.objectives.confidence import lower_bound, share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import METRICS, RATES, SHARES, TIMES, metric_named
+from rejoinder.model.metrics import DISTRIBUTIONS, METRICS, RATES, SHARES, SPEEDS, TIMES, metric_named
 from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of, settled
 from rejoinder.model.samples import ChangeResult, Rates, SloResult
 
@@ -39,9 +41,10 @@ _HINT: Final = "Write it as 'ttft:p99<300ms', 'goodput>=95%' or 'output_tokens>5
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """One SLO. ``statistic`` is ``pN``, ``mean`` or ``max`` for times, ``share`` or ``rate`` for the others.
+    """One SLO. ``statistic`` is ``pN``, ``mean``, ``max`` or ``min`` for times and speeds, else ``share`` or ``rate``.
 
-    Without a statistic a time is a limit for single requests. ``limit`` is in seconds, a share, or per second.
+    Without a statistic a time or a speed is a limit for single requests. ``limit`` is in seconds, a share, or per
+    second.
     """
 
     text: str
@@ -86,10 +89,19 @@ def parse_slo(text: str) -> Slo:
             raise UsageError(f'The SLO "{stripped}" needs a percentile.', f"Write it as '{metric}:p99<10ms'.")
         statistic = parse_statistic(stripped, statistic) if statistic else ""
         return Slo(stripped, metric, statistic, relation, _seconds(stripped, limit, unit, relation))
+    if metric in SPEEDS:
+        statistic = parse_statistic(stripped, statistic, of_speed=True) if statistic else ""
+        if relation.startswith("<"):
+            raise UsageError(f'The SLO "{stripped}" is an upper limit for a speed.', "Use > or >= for speeds.")
+        _check_rate_unit(stripped, metric, f"{metric}{f':{statistic}' if statistic else ''}{relation}{number}", unit)
+        return Slo(stripped, metric, statistic, relation, limit)
     if metric not in SHARES and metric not in RATES:
         rows = [row for row in METRICS.values() if row.objective]
         times = ", ".join(row.name for row in rows if row.name in TIMES)
-        hint = f"Latencies: {times}. Rates: {', '.join(RATES)}. Shares: goodput, error and every outcome."
+        hint = (
+            f"Latencies: {times}. Speeds: {', '.join(SPEEDS)}. Rates: {', '.join(RATES)}. "
+            "Shares: goodput, error and every outcome."
+        )
         known = [word for row in rows for word in (row.name, *row.aliases)]
         raise UsageError(f'The SLO "{text}" has an unknown metric: "{name}".', suggest(metric, known, hint))
     if statistic:
@@ -98,11 +110,7 @@ def parse_slo(text: str) -> Slo:
             f"Write it as '{metric}{relation}{number}{unit}'.",
         )
     if metric in RATES or (metric == "goodput" and unit == "/s"):
-        if unit not in ("", "/s"):
-            raise UsageError(
-                f'The SLO "{text}" has the unit "{unit}", but {metric} is a rate per second.',
-                f"Write it as '{metric}{relation}{number}/s'.",
-            )
+        _check_rate_unit(text, metric, f"{metric}{relation}{number}", unit)
         return Slo(stripped, metric, "rate", relation, limit)
     if unit not in ("", "%"):
         raise UsageError(f'The SLO "{text}" has the unit "{unit}", but {metric} is a share.', "Write 0.95 or 95%.")
@@ -124,19 +132,32 @@ def parse_slos(texts: Iterable[str]) -> list[Slo]:
     return slos
 
 
-def parse_statistic(text: str, statistic: str) -> str:
-    """Return ``pN``, ``mean`` or ``max``; raises :class:`UsageError` that shows the whole text."""
+def _check_rate_unit(text: str, metric: str, start: str, unit: str) -> None:
+    if unit not in ("", "/s"):
+        raise UsageError(
+            f'The SLO "{text}" has the unit "{unit}", but {metric} is a rate per second.', f"Write it as '{start}/s'."
+        )
+
+
+def parse_statistic(text: str, statistic: str, *, of_speed: bool = False) -> str:
+    """Return ``pN``, ``mean``, and ``max`` of times or ``min`` of speeds.
+
+    Raises :class:`UsageError` that shows the whole text, also for a percentile of the fastest requests.
+    """
     word = {"avg": "mean", "median": "p50"}.get(statistic.lower(), statistic.lower())
-    if word in ("mean", "max"):
+    if word in ("mean", "min" if of_speed else "max"):
         return word
     try:
         percent = float(word[1:]) if word.startswith("p") else 0.0
     except ValueError:
         percent = 0.0
     if not 0 < percent < 100:
+        examples = "p50, p10 or p1, mean or min" if of_speed else "p50, p99 or p99.9, mean or max"
+        raise UsageError(f'"{text}" has an unknown statistic: "{statistic}".', f"Use a percentile such as {examples}.")
+    if of_speed and percent > 50:
         raise UsageError(
-            f'"{text}" has an unknown statistic: "{statistic}".',
-            "Use a percentile such as p50, p99 or p99.9, mean or max.",
+            f'"{text}" limits the fastest {100 - percent:g} % of the requests only.',
+            f"Write p{100 - percent:g} to limit the slowest {100 - percent:g} %.",
         )
     return f"p{percent:g}"
 
@@ -150,6 +171,11 @@ def _seconds(text: str, limit: float, unit: str, relation: str) -> float:
     return limit * _SECONDS[unit]
 
 
+def _width(slo: Slo) -> float:
+    """Return a number that is the greater the more a limit allows."""
+    return slo.limit if slo.at_most else -slo.limit
+
+
 class RequestLimits:
     """The limits for single requests that SLOs imply: the explicit ones, else the widest percentile limit."""
 
@@ -157,19 +183,22 @@ class RequestLimits:
         own: dict[str, list[Slo]] = {}
         implied: dict[str, list[Slo]] = {}
         for slo in slos:
-            each = slo.metric in TIMES and TIMES[slo.metric].per_request
+            each = slo.metric in DISTRIBUTIONS and DISTRIBUTIONS[slo.metric].per_request
             if each and (slo.of_requests or slo.percent is not None):
                 (own if slo.of_requests else implied).setdefault(slo.metric, []).append(slo)
-        chosen = {metric: max(found, key=lambda slo: slo.limit) for metric, found in implied.items()}
+        chosen = {metric: max(found, key=_width) for metric, found in implied.items()}
         # Of several explicit limits for one metric the narrowest includes the others.
-        chosen |= {metric: min(found, key=lambda slo: slo.limit) for metric, found in own.items()}
+        chosen |= {metric: min(found, key=_width) for metric, found in own.items()}
         self._chosen = [chosen[metric] for metric in sorted(chosen)]
-        self._of = [TIMES[slo.metric].per_request for slo in self._chosen]
+        self._of = [DISTRIBUTIONS[slo.metric].per_request for slo in self._chosen]
 
     @property
     def texts(self) -> list[str]:
         """The limits as they were written."""
-        return [f"{slo.metric}{slo.relation}{slo.limit * 1e3:g}ms" for slo in self._chosen]
+        return [
+            f"{slo.metric}{slo.relation}" + (f"{slo.limit * 1e3:g}ms" if slo.metric in TIMES else f"{slo.limit:g}/s")
+            for slo in self._chosen
+        ]
 
     def keeps(self, outcome: RequestOutcome, times: Mapping[str, float], *, streamed: bool = True) -> bool:
         """Return whether a request succeeded within all limits; ``times`` are its latencies, in seconds, by metric.
@@ -223,7 +252,7 @@ def evaluate(
             value = getattr(rates, METRICS[slo.metric].rate_field)
             result = _result(slo, value, n=good if slo.metric == "goodput" else good_of(outcomes))
         else:
-            result = _of_time(slo, histograms.get(TIMES[slo.metric].judged_by, Histogram()))
+            result = _of_time(slo, histograms.get(DISTRIBUTIONS[slo.metric].judged_by, Histogram()))
         if slo.metric == "goodput":
             result.limits = RequestLimits(slos).texts
         results.append(result)
@@ -268,14 +297,14 @@ def _of_time(slo: Slo, histogram: Histogram) -> SloResult:
     if slo.percent is not None:
         figure = histogram.nearest_rank(slo.percent)
     else:
-        figure = histogram.mean if slo.statistic == "mean" else histogram.longest
+        figure = {"mean": histogram.mean, "min": histogram.at_rank(1)}.get(slo.statistic, histogram.longest)
     result = _result(slo, value_of(figure), histogram.n, at_least=figure is not None and figure.at_least)
     result.unended = histogram.unended
     if slo.percent is None:
         return result
-    result.bound = upper_bound(histogram, slo.percent)
+    result.bound = (upper_bound if slo.at_most else lower_bound)(histogram, slo.percent)
     result.certified = result.bound is not None and slo.holds(result.bound)
-    needed = values_needed(slo.percent)
+    needed = values_needed(slo.percent if slo.at_most else 100 - slo.percent)
     result.needs = needed if histogram.n < needed else None
     return result
 

@@ -82,9 +82,10 @@ def test_a_percentile_is_the_nearest_rank_to_a_tenth_of_a_percent(values: list[f
 
 
 @pytest.mark.parametrize(
-    ("percent", "needed"), [(0.1, 1), (50, 1), (90, 10), (95, 20), (99, 100), (99.9, 1000), (100, 1)]
+    ("percent", "needed"),
+    [(0, 1), (0.1, 1000), (1, 100), (10, 10), (50, 1), (90, 10), (95, 20), (99, 100), (99.9, 1000), (100, 1)],
 )
-def test_a_percentile_is_withheld_until_a_value_can_lie_above_it(percent: float, needed: int) -> None:
+def test_a_percentile_is_withheld_until_a_value_can_lie_beyond_it(percent: float, needed: int) -> None:
     assert values_for(percent) == needed
     assert histogram_of([0.1] * needed).percentile(percent) == (pytest.approx(0.1), False)
     assert histogram_of([0.1] * (needed - 1)).percentile(percent) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rejoinder.load.options import OptionGroup, all_options
-from rejoinder.model.metrics import RATES, SERVER, SHARES, TIMES
+from rejoinder.model.metrics import RATES, SERVER, SHARES, SPEEDS, TIMES, Metric
 from rejoinder.model.outcomes import OUTCOMES
 from rejoinder_reference import markdown as md
 
@@ -17,6 +17,16 @@ def _names(name: str, aliases: tuple[str, ...]) -> str:
     return md.codes((name, *aliases))
 
 
+def _values_of_requests(row: Metric) -> tuple[str, ...]:
+    return (
+        _names(row.name, row.aliases),
+        md.text(row.title),
+        md.text(row.meaning),
+        "yes" if row.per_request else "with a statistic" if row.objective else "no",
+        "yes" if row.change else "no",
+    )
+
+
 def _metrics() -> str:
     lines = [
         "`--slo` and `--max-change` take these names. [How load is measured](../explanation/index.md) explains them.",
@@ -24,17 +34,10 @@ def _metrics() -> str:
         "## Times",
         "",
     ]
-    rows = [
-        (
-            _names(row.name, row.aliases),
-            md.text(row.title),
-            md.text(row.meaning),
-            "yes" if row.per_request else "with a statistic" if row.objective else "no",
-            "yes" if row.change else "no",
-        )
-        for row in TIMES.values()
-    ]
-    lines += md.table(["metric", "title", "definition", "`--slo`", "`--max-change`"], rows)
+    columns = ["metric", "title", "definition", "`--slo`", "`--max-change`"]
+    lines += md.table(columns, map(_values_of_requests, TIMES.values()))
+    lines += ["## Speeds", "", "Each request has a speed. Limit its low percentiles: `p1` is the slowest 1 %.", ""]
+    lines += md.table(columns, map(_values_of_requests, SPEEDS.values()))
     lines += ["## Rates", "", "Rates are computed over the rate window of the run.", ""]
     lines += md.table(
         ["metric", "title", "definition"],

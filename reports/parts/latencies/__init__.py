@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rejoinder.formatting import Figure, format_count, format_seconds, one_line, plural
 from rejoinder.model.histogram import Histogram, values_for
-from rejoinder.model.metrics import TIMES, Metric, Place, row_of, times_shown
+from rejoinder.model.metrics import SPEEDS, TIMES, Metric, Place, row_of, times_shown
 from rejoinder.model.samples import PERCENTILES, HistogramSample, Percentile, Percentiles
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -97,6 +97,8 @@ def _distributions(samples: Sequence[HistogramSample], bounds: Sequence[Percenti
     found = []
     for sample in samples:
         metric, row = one_line(sample.metric, 40), row_of(sample.metric)
+        if row is not None and row.name in SPEEDS:
+            continue
         found.append(
             LatencyDistribution(
                 metric=metric,

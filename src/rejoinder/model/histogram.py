@@ -45,12 +45,13 @@ def bucket_value(key: int) -> int:
 
 
 def values_for(percent: float) -> int:
-    """Return the least number of values with which a percentile is given: 100 for p99, 1,000 for p99.9.
+    """Return the least number of values with which a percentile is given: 100 for p99 and p1, 1,000 for p99.9.
 
-    With fewer not even one value lies above it, so the largest value would be passed off as a percentile. Percentiles
-    up to p50 are always given, and p100, which is the largest value.
+    With fewer not even one value lies beyond it, so the largest value would be passed off as a percentile, or the
+    smallest for those below p50. The median is always given, and p0 and p100, which are those values.
     """
-    return 1 if percent <= 50 or percent >= 100 else math.ceil(round(100 / (100 - percent), 6))
+    tail = min(percent, 100 - percent)
+    return 1 if tail >= 50 or tail <= 0 else math.ceil(round(100 / tail, 6))
 
 
 class Bucket(NamedTuple):
@@ -61,7 +62,7 @@ class Bucket(NamedTuple):
 
 
 class Histogram(Struct):
-    """Counts of durations in microseconds. ``min``, ``max``, ``n`` and ``sum`` are exact (to the microsecond).
+    """Counts of durations in microseconds, or of speeds in millionths. ``min``, ``max``, ``n`` and ``sum`` are exact.
 
     They cover all values, those without a known end at the time that was waited. ``at_least`` counts the latter again.
     """
@@ -145,8 +146,9 @@ class Histogram(Struct):
             seen += self.counts[key]
             ended += self.counts[key] - self.at_least.get(key, 0)
             if seen >= rank:
-                # The last value is known to the microsecond, the others to the width of a bucket.
-                value = self.max if rank == self.n else min(max(bucket_value(key), self.min), self.max)
+                # The first and the last value are known to the microsecond, the others to the width of a bucket.
+                ends = {1: self.min, self.n: self.max}
+                value = ends[rank] if rank in ends else min(max(bucket_value(key), self.min), self.max)
                 return Figure(value / 1e6, at_least=ended < rank)
         raise AssertionError("the counts do not add up to n")
 

@@ -121,6 +121,7 @@ def _rows(table: dict[str, dict[str, Any]], unit: str, *, higher_is_better: bool
 
 _TABLE: Final = tomllib.loads(files("rejoinder.model").joinpath("metrics.toml").read_text("utf-8"))
 TIMES: Final = _rows(_TABLE["times"], "s", higher_is_better=False)
+SPEEDS: Final = _rows(_TABLE["speeds"], "1/s", higher_is_better=True)
 RATES: Final = _rows(_TABLE["rates"], "1/s", higher_is_better=True)
 SHARES: Final = _rows(_TABLE["shares"], "share", higher_is_better=False)
 for _outcome, _row in OUTCOMES.items():
@@ -132,7 +133,9 @@ for _outcome, _row in OUTCOMES.items():
         higher_is_better=_row.good,
         change=False,
     )
-METRICS: Final = ChainMap(TIMES, RATES, SHARES)
+DISTRIBUTIONS: Final = ChainMap(SPEEDS, TIMES)
+"""The metrics of which each request has values of its own, the times first."""
+METRICS: Final = ChainMap(TIMES, SPEEDS, RATES, SHARES)
 """Every metric by name."""
 SERVER: Final = msgspec.convert(_TABLE["server"], dict[str, ServerMetric])
 
@@ -150,4 +153,4 @@ def times_shown(place: Place) -> list[Metric]:
 
 def row_of(histogram: str) -> Metric | None:
     """Return the metric whose values a histogram holds, by its name in the run file; ``None`` for an unknown one."""
-    return TIMES.get(histogram.removesuffix("_ok"))
+    return DISTRIBUTIONS.get(histogram.removesuffix("_ok"))

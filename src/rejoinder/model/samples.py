@@ -314,7 +314,9 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
 
     metric: Annotated[str, about("name of the metric; the suffix _ok restricts it to good requests")]
     values: Histogram
-    unit: Annotated[Literal["us"], about("unit of the values: microseconds")]
+    unit: Annotated[
+        Literal["us", "1e-6/s"], about("unit of the values: us for times (microseconds), 1e-6/s for speeds")
+    ]
 
     @classmethod
     def flat_names(cls, record: Mapping[str, Any]) -> Iterable[str]:

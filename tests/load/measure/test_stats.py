@@ -239,7 +239,8 @@ def test_a_request_is_counted_everywhere_once() -> None:
     }  # fmt: skip
     assert {name: (histogram.n, histogram.sum) for name, histogram in sorted(stats.histograms.items())} == {
         "dispatch_lag": (2, 400_000), "e2e": (1, 2_400_000), "e2e_intended": (1, 2_650_000),
-        "itl": (2, 1_250_000), "max_gap": (1, 1_000_000), "sched_lag": (1, 250_000), "tail": (1, 650_000),
+        "itl": (2, 1_250_000), "max_gap": (1, 1_000_000), "output_tokens_per_user": (1, 4_210_526),
+        "sched_lag": (1, 250_000), "tail": (1, 650_000),
         "tpot": (1, 156_250), "ttfb": (1, 100_000), "ttfe": (1, 200_000), "ttfo": (1, 750_000), "ttft": (1, 500_000),
         "ttft_intended": (1, 750_000),
     }  # fmt: skip
@@ -385,7 +386,10 @@ def test_the_end_of_a_run_is_written_in_order() -> None:
     assert [line.server for line in lines[:4] if isinstance(line, SecondSample)] == [{}, {"running": 2.0}, {}, {}]
     assert lines[4] is stats.streams[0]
     assert lines[5:] == [
-        HistogramSample(metric=name, values=stats.histograms[name], unit="us") for name in sorted(stats.histograms)
+        HistogramSample(
+            metric=name, values=stats.histograms[name], unit="1e-6/s" if name == "output_tokens_per_user" else "us"
+        )
+        for name in sorted(stats.histograms)
     ]
     assert isinstance(lines[5], HistogramSample)
     assert lines[5].metric == "dispatch_lag"
@@ -414,7 +418,9 @@ def test_the_totals_of_a_run_by_hand() -> None:
     assert line.limits == ["ttft<600.5ms"]
     assert [(slo.text, slo.met) for slo in line.slos] == [("ttft<600.5ms", None), ("goodput>=50%", False)]
     assert line.slos[1].value == pytest.approx(1 / 5)
-    assert [found.metric for found in line.percentiles] == sorted(stats.histograms)
+    # Upper percentiles and upper bounds are for times.
+    times = {name for name in stats.histograms if not name.startswith("output_tokens_per_user")}
+    assert [found.metric for found in line.percentiles] == sorted(times)
     assert line.self_check.lost == 3
     closed = load_line(RunStats(), [], SETTINGS, issued=2.0)
     assert (closed.mode, closed.window) == ("closed", (0.0, 0.0))

@@ -79,6 +79,15 @@ def test_one_token_in_each_delta() -> None:
     assert (found.tokens.output, found.tokens.streamed, found.tokens.estimated) == (16, 16, False)
 
 
+def test_the_speed_for_one_user_is_that_of_the_tokens_after_the_first_read() -> None:
+    # 15 tokens in the 300 ms after the first one, and 10 ms more to the terminal event.
+    assert streamed(*words(16), usage=usage(16)).times["output_tokens_per_user"] == pytest.approx(15 / 0.31)
+    hidden = streamed(*words(16), usage=usage(1016, 1000), first=2.0)
+    assert hidden.times["output_tokens_per_user"] == pytest.approx(15 / 0.31)
+    assert "output_tokens_per_user" not in streamed(delta("a b"), usage=usage(2)).times
+    assert "output_tokens_per_user" not in whole({"usage": usage(16)}).times
+
+
 def test_several_tokens_in_each_delta() -> None:
     found = streamed(*[delta("one two four five ")] * 8, usage=usage(32))
     assert found.times["tpot"] == pytest.approx(STEP / 4)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rejoinder.errors import UsageError
+from rejoinder.load.objectives.confidence import values_above, values_needed
 from rejoinder.load.objectives.slo import RequestLimits, describe, evaluate, missed, parse_slo, parse_slos
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
@@ -43,6 +44,9 @@ def rates(**found: float) -> Rates:
         ("error<0.1%", ("error", "share", "<", 0.001)),
         ("http_429<=1%", ("http_429", "share", "<=", 0.01)),
         ("tokens>1e3/s", ("output_tokens", "rate", ">", 1000)),
+        ("output_tokens_per_user:p1>20/s", ("output_tokens_per_user", "p1", ">", 20)),
+        ("tokens_per_user:min>=5", ("output_tokens_per_user", "min", ">=", 5)),
+        ("tokens_per_user>20/s", ("output_tokens_per_user", "", ">", 20)),
     ],
 )
 def test_what_can_be_asked_for(text: str, parts: tuple[Any, ...]) -> None:
@@ -57,6 +61,10 @@ def test_what_can_be_asked_for(text: str, parts: tuple[Any, ...]) -> None:
         ("", "is not an SLO"),
         ("ttft", "is not an SLO"),
         ("ttft:p99=300ms", "is not an SLO"),
+        ("tokens_per_user:p99>20/s", "limits the fastest 1 % of the requests only"),
+        ("tokens_per_user:p1<20/s", "is an upper limit for a speed"),
+        ("tokens_per_user:p1>20ms", 'has the unit "ms"'),
+        ("tokens_per_user:max>20/s", 'unknown statistic: "max"'),
         ("tftt:p99<300ms", '"tftt". Did you mean ttft'),
         ("beauty>3", '"beauty". Latencies: '),
         ("ttft:p99<300", "no unit"),
@@ -224,3 +232,28 @@ def test_a_limit_on_first_tokens_does_not_void_a_response_that_is_no_stream() ->
     assert not limits.keeps(RequestOutcome.OK, {"e2e": 0.5})
     assert limits.keeps(RequestOutcome.OK, {"e2e": 0.5}, streamed=False)
     assert not limits.keeps(RequestOutcome.OK, {"e2e": 1.5}, streamed=False)
+
+
+def test_a_speed_is_limited_from_below() -> None:
+    values = [float(speed) for speed in range(1, 1001)]
+    slos = parse_slos(["tokens_per_user:p1>9/s", "tokens_per_user:p1>10.5/s", "tokens_per_user:min>=1/s"])
+    histograms = {"output_tokens_per_user_ok": histogram(values), "output_tokens_per_user": histogram([0.5])}
+    found = evaluate(slos, histograms=histograms, outcomes=counts(ok=1000), good=1000, rates=rates())
+    assert [result.value for result in found] == [pytest.approx(10, rel=1e-3), pytest.approx(10, rel=1e-3), 1]
+    assert [result.met for result in found] == [True, False, True]
+    # With 99 %, the true p1 of 1,000 values is not below the second smallest.
+    assert found[0].bound == pytest.approx(values_above(1000, 99), rel=1e-3)
+    assert (found[0].certified, found[0].needs) == (False, None)
+    assert describe(found[0]).startswith("tokens_per_user:p1>9/s: met: 10.00/s (1,000 samples; 99 % confidence bound")
+    few = evaluate(
+        slos[:1], histograms={"output_tokens_per_user_ok": histogram(values[:100])}, outcomes={}, good=0, rates=rates()
+    )
+    assert few[0].needs == values_needed(99)
+
+
+def test_a_speed_is_a_limit_for_each_request_too() -> None:
+    limits = RequestLimits(parse_slos(["tokens_per_user>20/s", "goodput>=1%"]))
+    assert limits.texts == ["output_tokens_per_user>20/s"]
+    assert [limits.keeps(RequestOutcome.OK, {"output_tokens_per_user": speed}) for speed in (19, 21)] == [False, True]
+    widest = RequestLimits(parse_slos(["tokens_per_user:p1>20/s", "tokens_per_user:p10>30/s", "goodput>=1%"]))
+    assert widest.texts == ["output_tokens_per_user>20/s"]

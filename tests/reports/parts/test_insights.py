@@ -30,7 +30,7 @@ def test_what_stands_out_is_said_the_worst_first(
         "Cross-talk: 3 responses contain the canary of another request.",
         f"At most {100 * share:.1f} % of the rest break a rule (99 % confidence).",
         "Stalls: ",
-        "TTFT (client − server)",
+        "TTFT (client)",
         "tool call",
     ):
         assert expected in text, expected

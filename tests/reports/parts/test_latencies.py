@@ -74,7 +74,7 @@ def test_lower_bounds_are_marked_on_every_screen(loads: ModuleType, run_of: Any,
         line.values.add(60.0, at_least=True)
     found = run_of(line)
     rows = table(found, "<h3>Latency")
-    assert rows[1][1:] == ["200 ms", "≥ 60.0 s", "≥ 60.0 s", "≥ 60.0 s", "–", "≥ 60.0 s", "≥ 12.2 s", "100"]
+    assert rows[2][1:] == ["200 ms", "≥ 60.0 s", "≥ 60.0 s", "≥ 60.0 s", "–", "≥ 60.0 s", "≥ 12.2 s", "100"]
     markdown, terminal = forms(LATENCIES, found)
     assert markdown[2].endswith("| 100 | 200 ms | ≥ 60.0 s | ≥ 60.0 s | ≥ 60.0 s | needs 1,000 samples | ≥ 60.0 s |")
     assert "p50 200 ms   p90 ≥ 60.0 s  p99 ≥ 60.0 s  n=100" in str(terminal[0])

@@ -1,0 +1,30 @@
+"""Speeds of requests."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from rejoinder.reports.parts.latencies import PART as LATENCIES
+from rejoinder.reports.parts.speeds import PART as SPEEDS
+
+
+def test_low_percentiles_of_speeds_are_shown(loads: ModuleType, run_of: Any, table: Any, forms: Any) -> None:
+    name = "output_tokens_per_user"
+    lines = [loads.histogram(name, range(1, 1001)), loads.histogram(f"{name}_ok", [40.0] * 9)]
+    run = run_of(*lines, loads.histogram("ttft", [0.1]))
+    rows = table(run, "<h3>Speed")
+    assert rows[0] == ["Metric", "p50", "p10", "p5", "p1", "p0.1", "min", "mean", "samples"]
+    assert rows[1] == ["Output tokens/s per user", "500", "100", "50.0", "10.0", "1.00", "1.00", "500", "1,000"]
+    assert rows[2][:3] == ["Output tokens/s per user, successful requests", "40.0", "needs 10 samples"]
+    markdown, terminal = forms(SPEEDS, run)
+    assert (
+        markdown[2].replace("\\", "") == "| Output tokens/s per user | 1,000 | 500 | 100 | 50.0 | 10.0 | 1.00 | 1.00 |"
+    )
+    assert len(markdown) == 4
+    assert terminal[0].split() == ["Tok/s/user", "p50", "500", "p10", "100", "p1", "10.0", "n=1,000"]
+    few = forms(SPEEDS, run_of(lines[1], loads.histogram(name, [5.0] * 9)))[1]
+    assert few[0].endswith("n=9, p10 needs 10")
+    # They are no latencies.
+    assert [row[0] for row in table(run, "<h3>Latency")][1:] == ["Latency", "TTFT"]
+    assert not any("user" in line for line in forms(LATENCIES, run)[0])
