@@ -168,6 +168,23 @@ def seconds(text: str) -> float:
         return parse_duration(text)
 
 
+def warm_up_length(text: str) -> tuple[float | None, int | None]:
+    """Return the length of a warm-up in seconds, or its number of requests; raises :class:`UsageError` for others."""
+    stripped = text.strip()
+    if not stripped:
+        return None, None
+    if stripped.isdigit():
+        if not 1 <= len(stripped) <= 9 or not int(stripped):
+            raise UsageError(
+                f'--warm-up is "{text}", expected 1 to 999,999,999 requests or a time.', "Write 30s or 100."
+            )
+        return None, int(stripped)
+    length = parse_duration(stripped)
+    if not 0.1 <= length <= MAX_DURATION:
+        raise UsageError(f'--warm-up is "{text}", expected a time from 0.1s to 24h.', "Write 30s or 100.")
+    return length, None
+
+
 def rate_or_phases(text: str) -> float | str:
     """Return a rate, or the text itself where it describes phases; raises ``ValueError`` for what is neither."""
     return text if "@" in text else float(text)
@@ -229,6 +246,11 @@ class RunOptions:
     drain: float = option(10.0, OptionGroup.SCHEDULE,
         "Time that requests in flight get to finish at the end.",
         flag=None, parse=seconds, bounds=(0, 3600))
+    warm_up: str = option("", OptionGroup.SCHEDULE,
+        "Send the same load first, for a time or a number of requests, without measuring it. Examples: 30s, 100. Every "
+        "run of a search or of --repeats has its own warm-up.",
+        metavar="TIME|N", locust=False, workload=True, excludes=("trace",),
+        excludes_hint="A trace cannot be replayed twice: its prompts would be in the caches of the endpoint.")
     seed: int = option(0, OptionGroup.SCHEDULE, "Seed for random choices.", metavar="N", shown_default="0")
     profile: str = option("", OptionGroup.WORKLOAD,
         "Workload: a built-in profile (see --list-profiles) or your own TOML file. Options override its values.",
@@ -274,6 +296,10 @@ class RunOptions:
         "File of known failures, such as `rejoinder baseline update` writes. A response that shows only known failures "
         "counts as a success.",
         metavar="FILE")
+    abort_on: tuple[str, ...] = option((), OptionGroup.OBJECTIVES,
+        "End the run early on a condition, checked every second after 20 requests: an SLO turned round, or slo for an "
+        "SLO that can no longer be met. Examples: 'error>50%', 'ttft:p99>5s', slo. Can be given more than once.",
+        metavar="CONDITION", locust=False)
     metrics: tuple[str, ...] = option((), OptionGroup.MEASURING,
         "Prometheus page to read once a second, or auto for /metrics of the endpoint. Can be given more than once.",
         metavar="URL", locust=False)

@@ -36,7 +36,8 @@ from rejoinder.load.measure.load_line import judge_state, load_line, result_samp
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stationarity import SpanKeeper
 from rejoinder.load.measure.stats import RunStats, keep_evidence
-from rejoinder.load.objectives.slo import missed
+from rejoinder.load.objectives.abort import abort_reason, parse_abort
+from rejoinder.load.objectives.slo import missed, parse_slos
 from rejoinder.load.options import CONTROL_VARIABLE, ENVIRONMENT_PREFIX, OUTPUT_VARIABLE, PARENT_VARIABLE
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
 from rejoinder.load.telemetry import Telemetry
@@ -45,7 +46,7 @@ from rejoinder.load.workload.profiles import load_profile
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome, good_of, replied_of
-from rejoinder.model.samples import LoadSample, ProbeSample, Sample, Validity
+from rejoinder.model.samples import LoadSample, ProbeSample, Sample, Validity, WarmUp
 from rejoinder.settings import KEY_VARIABLE
 
 MAX_REQUEST_LINES: Final = 20_000
@@ -81,6 +82,7 @@ class LoadProgress:
     failed: int
     in_flight: int
     output_tokens: int = 0
+    warming_up: bool = False
     ttft_p50: Figure | None = None
     ttft_p99: Figure | None = None
 
@@ -111,6 +113,11 @@ class LoadResult:
     def incomplete(self) -> str:
         """Why the run is incomplete, in a sentence; empty for a whole one."""
         return self.load.incomplete
+
+    @property
+    def aborted(self) -> str:
+        """Which condition ended the run early, in a sentence; empty where none did."""
+        return self.load.aborted
 
     @property
     def verdict(self) -> Validity:
@@ -174,9 +181,11 @@ class _Follower:
     t0: int = 0
     issued: float | None = None
     planned: bool = True
+    warming_up: bool = False
     last: dict[str, Any] = field(default_factory=dict)
     error: RejoinderError | None = None
     evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    warm_up: WarmUp | None = None
 
     def take(self, raw: bytes) -> None:
         """Take one whole line."""
@@ -218,6 +227,7 @@ class _Follower:
         self.progress(
             LoadProgress(
                 **record,
+                warming_up=self.warming_up,
                 duration=self.settings.duration,
                 output_tokens=self.stats.output_tokens,
                 ttft_p50=ttft.percentile(50),
@@ -248,10 +258,39 @@ def run_load(
     is the result, whose ``incomplete`` says why.
     """
     settings = check_settings(settings)
+    stop = stop or threading.Event()
+    warm_up = settings.for_warm_up()
+    warmed = None
+    if warm_up is not None:
+        # A run of its own, whose lines go nowhere, and which is awaited as every run is.
+        warmed = _execute(_Follower(warm_up, _Nowhere(), progress, warming_up=True), key, stop)
+        if warmed.interrupted:
+            stop.set()
+    result = _execute(_Follower(settings, writer, progress, warm_up=_account_of(warmed)), key, stop)
+    if warmed is not None and warmed.incomplete:
+        result.warnings.append(f"The warm-up is incomplete: {warmed.incomplete}")
+    return result
+
+
+def _execute(follower: _Follower, key: str | None, stop: threading.Event) -> LoadResult:
     with run_folder() as folder:
-        run = _Run(_Follower(settings, writer, progress), folder, key, stop or threading.Event())
+        run = _Run(follower, folder, key, stop)
         with interrupts(run.interrupt):
             return run.execute()
+
+
+class _Nowhere:
+    """Takes what a warm-up measures."""
+
+    def sample(self, sample: Sample) -> None:
+        """Take one sample line."""
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Take an exchange that failed."""
+
+
+def _account_of(warmed: LoadResult | None) -> WarmUp | None:
+    return None if warmed is None else WarmUp(started=warmed.started, outcomes=warmed.outcomes)
 
 
 def check_settings(settings: LoadSettings) -> LoadSettings:
@@ -304,6 +343,11 @@ class _Run:
         self.warnings: list[str] = []
         self._rest = b""
         self._failure = ""
+        self._aborted = ""
+        self._abort_at = 0.0
+        self._conditions = [parse_abort(text) for text in settings.abort_on]
+        self._slos = parse_slos(settings.slos)
+        self._planned = settings.planned_requests if self._conditions else None
         self._broken: RunFileError | None = None
         self._records: list[RecordedProcess] = []
         self._watched: dict[int, psutil.Process] = {}
@@ -398,6 +442,14 @@ class _Run:
                         os.write(control, str(_FAILURE_DRAIN).encode())
                     os.close(control)
                     control = -1
+            if self._conditions and control >= 0 and not self.stop.is_set():
+                self._aborted = self._find_abort()
+                if self._aborted:
+                    with contextlib.suppress(OSError):
+                        os.write(control, str(INTERRUPT_DRAIN).encode())
+                    os.close(control)
+                    control = -1
+                    limit = time.monotonic() + INTERRUPT_DRAIN + _END_LIMIT
             if self.follower.begun and not started:
                 started = True
                 limit = time.monotonic() + self.settings.duration + self.settings.drain + _END_LIMIT
@@ -418,6 +470,26 @@ class _Run:
                     self._failure = "The load generator did not end in time and was killed."
                 return control
         return control
+
+    def _find_abort(self) -> str:
+        """Return why the run ends early, in a sentence; checked once a second."""
+        if time.monotonic() < self._abort_at:
+            return ""
+        self._abort_at = time.monotonic() + 1.0
+        stats, t = self.follower.stats, float(self.follower.last.get("t", 0.0))
+        if t <= 0:
+            return ""
+        planned = self._planned
+        if planned is None:
+            planned = 2 * stats.finished / t * max(t, self.settings.duration)
+        return abort_reason(
+            self._conditions,
+            self._slos,
+            histograms=stats.histograms,
+            outcomes=stats.outcomes,
+            good=stats.good,
+            planned=planned,
+        )
 
     def _find_failure(self, measured: BinaryIO) -> str:
         """Take what was measured; return why the run cannot go on, in a sentence, or nothing.
@@ -517,6 +589,7 @@ class _Run:
         if load.unjudged:
             self.warnings.append(unjudged_sentence(load))
         load.server = self.telemetry.summary(follower.t0, follower.stats.histograms.get("ttft"))
+        load.aborted, load.warm_up = self._aborted, follower.warm_up
         load.interrupted, load.incomplete, load.notes = self.interrupted, self._failure, self.warnings
         for sample in result_samples(follower.stats, self.telemetry.seconds(follower.t0)):
             follower.writer.sample(sample)

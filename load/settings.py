@@ -11,6 +11,7 @@ from typing import Any, Final
 from rejoinder.contract import load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.formatting import plural
+from rejoinder.load.objectives.abort import parse_abort
 from rejoinder.load.objectives.answer_policy import read_policy
 from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.options import (
@@ -21,6 +22,7 @@ from rejoinder.load.options import (
     check_exclusions,
     input_form_name,
     options_of,
+    warm_up_length,
 )
 from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
 from rejoinder.load.schedule.traces import read_trace
@@ -30,6 +32,8 @@ from rejoinder.wire.request_options import RequestOptions, read_request_options
 
 INTERRUPT_DRAIN: Final = 5.0
 """Seconds that requests in flight get when somebody interrupts the run, at most."""
+_WARM_UP_SEED: Final = 1_000_003
+"""Is added to the seed, so that a warm-up does not put the prompts of the run into the caches of the endpoint."""
 UNTIMED: Final = 3600.0
 """How long a run may take at most, in seconds, where only the number of its requests is given."""
 
@@ -152,6 +156,36 @@ class LoadSettings(RunOptions):
             return max(0.1, math.nextafter(read_trace(self.trace)[-1].offset / self.speed, math.inf))
         return sum(phase.seconds for phase in parse_phases(self.phases)) if self.phases else None
 
+    def for_warm_up(self) -> LoadSettings | None:
+        """Return the settings of the warm-up, which sends other requests of the same kind; ``None`` without one.
+
+        Phases warm up at the rate with which they begin.
+        """
+        length, requests = warm_up_length(self.warm_up)
+        if length is None and requests is None:
+            return None
+        settings = replace(
+            self,
+            warm_up="",
+            abort_on=(),
+            slos=(),
+            metrics=(),
+            gpu=False,
+            seed=self.seed + _WARM_UP_SEED,
+            duration=UNTIMED if length is None else length,
+            requests=requests,
+        )
+        if self.phases:
+            settings = replace(settings, phases="", rate=max(MIN_RATE, parse_phases(self.phases)[0].begin))
+        return settings
+
+    @property
+    def planned_requests(self) -> float | None:
+        """How many requests the run starts; ``None`` where the endpoint decides that."""
+        if self.mode == "closed":
+            return None if self.requests is None else float(self.requests)
+        return float(sum(1 for _ in itertools.islice(self.schedule(), self.requests)))
+
     @property
     def ramp_seconds(self) -> float:
         """The seconds over which closed-loop users start: by default at once, a tenth of a millisecond apart."""
@@ -221,6 +255,9 @@ class LoadSettings(RunOptions):
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
         parse_slos(self.slos)
+        for text in self.abort_on:
+            parse_abort(text, has_slos=bool(self.slos))
+        warm_up_length(self.warm_up)
         read_policy(self.dialect, strict=self.strict, select=self.select, known=self.known)
         self.metrics_urls()
         if self.trace:

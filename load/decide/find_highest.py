@@ -226,6 +226,8 @@ class _Search:
     def _reason(self, result: LoadResult) -> str:
         """Return why the endpoint did not sustain the load of a run, as a clause; empty where it did."""
         load = result.load
+        if load.aborted:
+            return _as_clause(load.aborted)
         self.latency = value_of(result.histograms.get("e2e", Histogram()).nearest_rank(99)) or 0.0
         if not result.ok:
             return "no request succeeded"

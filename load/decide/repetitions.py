@@ -87,7 +87,7 @@ def run_repeats(
         if side == "endpoint":
             done.append((result, kept))
         interrupted, incomplete = result.interrupted, result.incomplete
-        if interrupted or incomplete:
+        if interrupted or incomplete or result.aborted:
             break
     result = _finish(sink, done, found, baseline, changes, failure)
     if interrupted:

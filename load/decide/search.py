@@ -109,6 +109,7 @@ class SearchRun:
         self.steps.append(step)
         self._sink.sample(step)
         self.interrupted, self.incomplete = result.interrupted, result.incomplete
+        step.reason = step.reason or result.load.aborted
         if self._chosen is None or choose(step):
             self._chosen = (result, kept)
         if self._on_step is not None:
@@ -249,6 +250,8 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
         without_gain = without_gain + 1 if reached < _NO_GAIN * best else 0
         best = max(best, reached)
         failing = bad_of(step.outcomes) > 0.1 * step.started or not step.started
+        if step.reason:  # a condition of --abort-on ended it, and more load would meet it again
+            break
         if search.over:
             break
         if levels is None and (without_gain >= 2 or failing or step.verdict is Validity.CLIENT_BOUND):

@@ -88,6 +88,10 @@ class LoadSummary:
     """How many a closed loop was to keep in flight."""
     judged: tuple[int, int] | None = None
     """How many responses were checked against all rules, of how many that the rules apply to."""
+    aborted: str = ""
+    """Which condition ended the run early, in a sentence; empty where none did."""
+    warmed_up: int = 0
+    """Requests of the warm-up, which no other figure counts."""
     unsteady: str = ""
     """Why the run was not in a steady state; empty where it was, or where that is not known."""
     goodput: float | None = None
@@ -286,8 +290,10 @@ def _outcomes(run: Run) -> OutcomeCounts:
 
 def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.duration = total.issued
-    load.ended_early = total.interrupted or bool(total.incomplete)
+    load.ended_early = total.interrupted or bool(total.incomplete) or bool(total.aborted)
     load.waited = min((total.waited[outcome][0] for outcome in _NEVER_ENDED if outcome in total.waited), default=None)
+    load.aborted = one_line(total.aborted, 300)
+    load.warmed_up = total.warm_up.started if total.warm_up else 0
     load.rate, load.tokens_rate = total.rates.ok_per_s, total.rates.ok_output_tokens_per_s
     if total.tokens is not None and total.tokens.estimated:
         load.tokens_estimated = f"{format_percent(total.tokens.estimated, total.output_tokens)} estimated"
@@ -368,6 +374,8 @@ def terminal(load: LoadSummary, report: ReportModel, width: int) -> list[Text]:
         )
     for reason in load.reasons:
         lines += wrap(reason, width, " " * 6, "yellow")
+    if load.warmed_up:
+        lines += wrap(f"Not counted: {plural(load.warmed_up, 'request')} of the warm-up.", width, " " * 6)
     if not load.kept:
         lines += wrap(load.in_flight_text, width, " " * 6, "yellow")
     if load.others_text and report.rules:  # else the verdict has it

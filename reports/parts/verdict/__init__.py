@@ -109,6 +109,8 @@ def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
     figures = ", ".join(load_figures(load, report.get(LATENCIES)))
     partial = partial_reason(report.run) if report.run.incomplete and load.whole else ""
     rest = (partial, f"{figures}." if figures else "", load.others_text, load.missed_sentence, load.caution)
+    if load.aborted:
+        return Severity.FAIL, "Ended early", load.aborted, f"{load.succeeded_text}.", *rest
     if load.intolerable:
         outcomes = report.get(OUTCOMES)
         rules = [rule.id for rule in outcomes.broken_rules] if outcomes and load.only_nonconforming else []

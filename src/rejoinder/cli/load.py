@@ -75,8 +75,8 @@ def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
     },
     exit_codes={
         0: "Every request succeeded and every SLO and regression limit was met.",
-        1: "A request failed or never ended, or a limit was missed. With an SLO for goodput, error or an outcome, "
-        "failed requests count against that SLO only.",
+        1: "A request failed or never ended, a limit was missed, or --abort-on ended the run. With an SLO for goodput, "
+        "error or an outcome, failed requests count against that SLO only.",
         2: "No request was answered.",
         3: EXIT_CODES[ExitCode.INCOMPLETE],
         4: EXIT_CODES[ExitCode.CLIENT_BOUND],
@@ -185,7 +185,9 @@ def begin_step(steps: Steps, what: str, settings: LoadSettings) -> None:
 
 def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, note: str = "") -> None:
     """Show the progress of a run, with a note after it."""
-    if settings.requests is None:
+    if progress.warming_up:
+        steps.update(0, f"warming up, {plural(progress.finished, 'request')} done")
+    elif settings.requests is None:
         parts = filter(None, (f"{plural(progress.finished, 'request')} done", note))
         steps.update(min(progress.t, settings.duration), ", ".join(parts))
     else:
@@ -209,6 +211,10 @@ def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: L
         show_progress(steps, settings, progress, note)
 
     result = run_load(settings, record.writer, progress=show, key=target.key)
+    if result.load.warm_up is not None:
+        steps.say(f"Warm-up: {plural(result.load.warm_up.started, 'request')}, not measured")
+    if result.aborted:
+        steps.say(f"Ended early. {result.aborted}")
     for warning in result.warnings:
         steps.say(f"Warning: {warning}")
     for outcome in result.load.slos:
@@ -333,7 +339,7 @@ def exit_code(result: LoadResult) -> ExitCode:
         return ExitCode.INTERRUPTED
     if not (result.answered or result.incomplete):
         return ExitCode.NOT_TESTED
-    if _has_failed(result) or (result.missed and not result.incomplete):
+    if _has_failed(result) or result.aborted or (result.missed and not result.incomplete):
         return ExitCode.FAILED
     return ExitCode.INCOMPLETE if result.incomplete else ExitCode.PASSED
 
@@ -344,7 +350,7 @@ def gate_code(result: LoadResult) -> ExitCode:
     Failed requests are a failure in any case; a missed SLO may be the load generator's fault.
     """
     code = exit_code(result)
-    bent = result.verdict is Validity.CLIENT_BOUND and not _has_failed(result)
+    bent = result.verdict is Validity.CLIENT_BOUND and not (_has_failed(result) or result.aborted)
     return ExitCode.CLIENT_BOUND if bent and code in (ExitCode.PASSED, ExitCode.FAILED) else code
 
 

@@ -505,6 +505,13 @@ class RuleUnderLoad(Struct, kw_only=True, omit_defaults=True):
     known: Annotated[Count, about("of these, responses in which all its problems are known failures")] = 0
 
 
+class WarmUp(Struct, kw_only=True):
+    """The requests that were sent before the run and are in none of its figures."""
+
+    started: Annotated[Count, about("requests that started")]
+    outcomes: Outcomes
+
+
 class LoadSample(Sample, tag="load", kw_only=True):
     """The totals of the whole load run, written once at its end."""
 
@@ -556,6 +563,8 @@ class LoadSample(Sample, tag="load", kw_only=True):
     changes: Annotated[list[ChangeResult], about("results of the regression limits")] = []
     server: Annotated[dict[str, Number], about("figures that the server reported, over the whole run")] = {}
     stationarity: Annotated[Stationarity | None, about("whether the run was in a steady state")] = None
+    warm_up: Annotated[WarmUp | None, about("requests before the run, which no other figure counts")] = None
+    aborted: Annotated[str, about("which condition ended the run early, in a sentence")] = ""
     interrupted: Annotated[bool, about("whether the run was interrupted")] = False
     incomplete: Annotated[
         str, about("why the run ended before its time, in a sentence: a process of it died, or could not write")
