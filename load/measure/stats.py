@@ -179,7 +179,8 @@ class RunStats(JsonStruct):
         if row.bad or measured.rules:
             self._add_evidence(outcome, measured.rules, exchange)
         self.requests.append(_request_sample(recording, measured, t0, worker))
-        failed = not row.good and outcome is not RequestOutcome.CANCELLED
+        # What was cut off at the end has not failed by then: that would be a change of the endpoint at the end.
+        failed = not (row.good or outcome in (RequestOutcome.CANCELLED, RequestOutcome.CENSORED))
         ttft, e2e = (times.get(name) if answered else None for name in ("ttft", "e2e"))
         self.spans.append(Span(round(start, 6), round(end, 6), ttft, e2e, failed))
 

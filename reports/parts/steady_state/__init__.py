@@ -83,9 +83,9 @@ def terminal(state: SteadyState, report: ReportModel, width: int) -> list[Text]:
     if state.state == "steady":
         return []
     if not state.unsteady:
-        return wrap(state.text, width, " " * 8, "dim")
+        return wrap(state.text, width, " " * 6, "dim")
     text = " ".join(filter(None, _sentences(state)))
-    return wrap(f"NOT STEADY: {text[:1].lower()}{text[1:]}", width, " " * 8, "bold yellow")
+    return wrap(f"NOT STEADY: {text[:1].lower()}{text[1:]}", width, " " * 6, "bold yellow")
 
 
 PART: Final = Part(__name__, Area.LOAD, 202, read, markdown=markdown, terminal=terminal)

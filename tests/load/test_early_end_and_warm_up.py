@@ -1,0 +1,118 @@
+"""Runs that end early on a condition, and warm-ups that no figure counts, on a server that counts its requests."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from rejoinder.errors import UsageError
+from rejoinder.load.decide.search import SearchRun, sweep
+from rejoinder.load.run import run_load
+from rejoinder.load.settings import LoadSettings
+from rejoinder.model.outcomes import RequestOutcome
+from rejoinder.model.samples import RequestSample, Sample
+
+FAST = "ttft=20&gap=0&tokens=1"
+
+
+class Memory:
+    """A run file in memory."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+
+    def sample(self, sample: Sample) -> None:
+        self.samples.append(sample)
+
+    def exchange(self, _: Any) -> None:
+        pass
+
+
+def settings(server: Any, model: str = FAST, **given: Any) -> LoadSettings:
+    return LoadSettings(url=server.url, model=model, **given)
+
+
+@pytest.mark.slow(8)
+@pytest.mark.parametrize(("warm_up", "load"), [("30", {"concurrency": 3}), ("1s", {"rate": 20.0})])
+def test_a_warm_up_is_counted_apart(warm_up: str, load: dict[str, Any], timed_server: Any) -> None:
+    memory = Memory()
+    result = run_load(settings(timed_server, duration=1.0, warm_up=warm_up, **load), memory)
+    warmed = result.load.warm_up
+    assert warmed is not None
+    assert warmed.started == (30 if warm_up == "30" else 20)
+    assert warmed.started + result.started == timed_server.truth()["requests"]
+    requests = [sample for sample in memory.samples if isinstance(sample, RequestSample)]
+    assert len(requests) == result.started
+    assert all(0 <= request.t < 2 for request in requests)
+
+
+@pytest.mark.slow(8)
+def test_a_beginning_that_fails_is_left_out(timed_server: Any) -> None:
+    """The first 20 requests fail, and the warm-up takes them all."""
+    model = f"status=503&after=20&then={quote(FAST)}"
+    result = run_load(settings(timed_server, model, rate=40.0, duration=1.0, warm_up="20"), Memory())
+    assert result.load.warm_up is not None
+    assert result.load.warm_up.outcomes == {RequestOutcome.HTTP_5XX: 20}
+    assert set(result.outcomes) == {RequestOutcome.OK}
+
+
+@pytest.mark.slow(8)
+def test_a_condition_ends_a_run_with_what_was_measured(timed_server: Any) -> None:
+    model = f"{FAST}&after=60&then={quote('status=500')}"
+    given = settings(timed_server, model, rate=40.0, duration=60.0, abort_on=("error>20%",))
+    result = run_load(given, Memory())
+    assert result.aborted.startswith("error>20% ended the run: ")
+    assert not result.interrupted
+    assert not result.incomplete
+    assert result.load.issued < 30
+    assert result.outcomes[RequestOutcome.OK] == 60
+    assert sum(result.outcomes.values()) == result.started == timed_server.truth()["requests"]
+
+
+@pytest.mark.slow(8)
+def test_an_slo_that_is_lost_ends_a_run(timed_server: Any) -> None:
+    given = settings(
+        timed_server, "status=500", rate=40.0, duration=60.0, slos=("error<=1%",), abort_on=("ttft:p99>5s", "slo")
+    )
+    result = run_load(given, Memory())
+    assert result.aborted.startswith("The run can no longer meet error<=1%: ")
+    assert "24 may." in result.aborted
+    assert result.started < 2400
+
+
+@pytest.mark.slow(8)
+def test_a_sweep_ends_with_the_step_that_a_condition_ended(timed_server: Any) -> None:
+    given = settings(timed_server, "ttft=400&tokens=1&slots=4", duration=4.0, concurrency=1, abort_on=("e2e:p50>2s",))
+    search = SearchRun(Memory(), lambda step, sink: run_load(step, sink))
+    result = sweep(given, [32, 64, 128], search)
+    assert [step.concurrency for step in search.steps] == [32]
+    assert result.aborted
+    assert search.steps[0].reason == result.aborted
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"warm_up": "0"}, "--warm-up is"),
+        ({"warm_up": "25h"}, "expected a time from 0.1s to 24h"),
+        ({"warm_up": "1 week"}, "is not a duration"),
+        ({"abort_on": ("slo",)}, "needs --slo"),
+        ({"abort_on": ("error",)}, "is not a condition"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_sent(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        LoadSettings(url="http://h", concurrency=1, **given).check()
+
+
+def test_a_warm_up_sends_other_prompts_under_the_same_limits() -> None:
+    given = LoadSettings(
+        url="http://h", phases="5..50@1min", duration=60.0, warm_up="30s", slos=("error<1%",), idle_timeout=7.0
+    )
+    warm_up = given.for_warm_up()
+    assert warm_up is not None
+    assert (warm_up.rate, warm_up.phases, warm_up.duration, warm_up.idle_timeout) == (5.0, "", 30.0, 7.0)
+    assert (warm_up.warm_up, warm_up.slos) == ("", ())
+    assert warm_up.seed != given.seed
