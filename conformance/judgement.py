@@ -27,7 +27,7 @@ from rejoinder.conformance.judging.turns import CRASH, is_forgotten
 from rejoinder.conformance.judging.untested import UntestedRules
 from rejoinder.contract import Dialect, Feature, Rule, load_dialect, load_features, load_rules
 from rejoinder.formatting import plural
-from rejoinder.model.exchange import Exchange
+from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import ON_PURPOSE, Tag
 from rejoinder.model.verdict import (
@@ -309,6 +309,25 @@ def _verdict_on(rule: Rule, chosen: list[ExchangeView], views: Sequence[Exchange
     whole = _subjects([view for view in views if view.exchange.case in cases])
     subjects = {**_subjects(chosen), Subject.CASE: whole[Subject.CASE]}
     return _verdict(rule, dialect.level_of(rule), checks_by_rule()[rule.id], subjects, None, {}, {})
+
+
+def settle_losses(verdicts: Iterable[Verdict], exchanges: Iterable[Exchange]) -> None:
+    """Let a rule that fails only by connections lost once warn instead, where reruns of their cases lost none.
+
+    A connection can be lost between rejoinder and the endpoint. One that is lost again, or that no rerun tested, still
+    fails the rule.
+    """
+    lost = {one.id for one in exchanges if one.status is None and one.outcome is Outcome.CUT}
+    for verdict in verdicts:
+        counting = [finding for finding in verdict.findings if finding.known is None]
+        if verdict.status is Status.FAIL and counting and all(_is_chance(finding, lost) for finding in counting):
+            verdict.status = Status.WARN
+
+
+def _is_chance(finding: Finding, lost: Container[str]) -> bool:
+    reruns = finding.reruns
+    again = reruns is None or not reruns.asked or reruns.failed
+    return finding.count == 1 and finding.evidence.exchange in lost and not again
 
 
 def merge(before: Sequence[Verdict], after: Sequence[Verdict]) -> list[Verdict]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from rejoinder.conformance.assess import CheckResult, assess
 from rejoinder.conformance.baseline import Baseline, BaselineMatcher
-from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.judgement import judge, settle_losses
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, add_scripts, confirm
 from rejoinder.conformance.running.engine import CheckProgress, CheckRun
@@ -96,6 +96,7 @@ def run_plan(
             confirm_budget,
             on_progress=on_confirming,
         )
+        settle_losses(result.verdicts, result.exchanges)
         await asyncio.to_thread(add_scripts, result.verdicts, cases, result.exchanges)
 
     sender = RunSession(
@@ -144,6 +145,7 @@ def fuzz(
         try:
             await found.run()
         finally:
+            settle_losses(found.verdicts, sender.result.exchanges)
             sender.result.verdicts = found.verdicts
             sender.result.run_context = found.shown
             sender.result.coverage = found.coverage.report(found.shown.capabilities)

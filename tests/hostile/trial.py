@@ -105,10 +105,12 @@ class Trial:
         errors = [line for line in lines if line.startswith("Error: ")]
         sentence = (errors or lines or ["(nothing)"])[0]
         if self.mode == "replay":
+            lines = [re.sub(r"^\S+ has no findings", "RUN has no findings", line) for line in lines]
             ended = [line for line in lines if re.match(r"\d+ of \d+ findings? still", line)]
             sentence = (errors or ended or lines or ["(nothing)"])[0]
             sentence = re.sub(r"\d+ of \d+ findings? still reproduces?", "N of N findings still reproduce", sentence)
         sentence = re.sub(r"after [\d,]+ bytes of", "after N bytes of", sentence)
+        sentence = re.sub(r"in each of \d+ forms", "in each of N forms", sentence)
         sentence = re.sub(r"Retry-After \d{7,} s", "Retry-After N s", sentence)
         return re.sub(r"127\.0\.0\.1:\d+", "HOST", sentence)[:200]
 

@@ -57,6 +57,7 @@ def command(
     incomplete run file is checked as far as it is readable.
     """
     from rejoinder.conformance.assess import CheckResult, assess, rule_count
+    from rejoinder.conformance.judgement import settle_losses
     from rejoinder.model.header import RecheckedRun
     from rejoinder.reports import diff_runs, render_diff_text
 
@@ -107,6 +108,8 @@ def command(
                     if finding.minimal is not None and finding.minimal.exchange == before.evidence.exchange:
                         # The evidence is about the smallest request, which is not judged again.
                         finding.evidence = before.evidence
+        settle_losses(result.verdicts, result.exchanges)
+        for verdict in result.verdicts:
             recorder.writer.verdict(verdict)
         recorder.footer(result.exit_code, **result.footer)
     new = close_run(recorder)

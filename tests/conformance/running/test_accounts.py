@@ -13,6 +13,7 @@ from tests.hostile.endpoint import Connection, HostileEndpoint, HttpRequest, ans
 
 from rejoinder.model.exchange import UNSENT, Exchange
 from rejoinder.model.runfile import Run, read_run
+from rejoinder.model.verdict import Level, Status
 
 ANSWERED = 9
 """Creates that are answered before an endpoint turns bad: those that find it, and some of the plan."""
@@ -87,6 +88,31 @@ def test_a_check_and_a_replay_record_what_the_endpoint_received(
         assert run.footer.resent == len(lost)
         assert not lost or resend
     assert bool(checked.footer and checked.footer.resent) == bool(resend)
+
+
+@pytest.mark.slow(4)
+def test_a_lost_request_that_no_rerun_confirms_has_its_rate(invoke: Invoke, tmp_path: Path) -> None:
+    def loses_one(connection: Connection, request: HttpRequest) -> None:
+        if not (request.is_create and request.number == ANSWERED):
+            answer(connection, request)
+
+    with HostileEndpoint(loses_one) as endpoint:
+        options = ("--plan", "smoke", "--reruns", "3", "--concurrency", "1", "--select", "HTTP-03", "--out", "run")
+        code, text, _ = invoke("check", endpoint.url, *options)
+    run = read_run(tmp_path / "run")
+    assert code == 0
+    [verdict] = run.verdicts
+    assert (verdict.level, verdict.status) == (Level.MUST, Status.WARN)
+    [finding] = verdict.findings
+    assert finding.count == 1
+    assert finding.reruns == (3, 0, 0)
+    print(text)
+    assert "1 exchange, reproduced in 0 of 3 reruns" in " ".join(text.split())
+    assert run.footer is not None
+    assert "1 valid request lost its connection before a response." in run.footer.warnings[0]
+    code, _, _ = invoke("recheck", "run", "--out", "checked")
+    assert code == 0
+    assert [again.status for again in read_run(tmp_path / "checked").verdicts] == [Status.WARN]
 
 
 @pytest.mark.slow(4)
