@@ -30,7 +30,7 @@ class Severity(StrEnum):
 
     FAIL = "fail", "fail", "failed", "A MUST rule failed.", "❌", "✗", "red"
     KNOWN = "known", "known", "known failure", "The rule failed, as the baseline expects.", "🔶", "=", "yellow"
-    WARN = "warn", "warn", "warned", "A SHOULD rule failed.", "⚠️", "!", "yellow"
+    WARN = "warn", "warn", "warned", "A SHOULD rule failed, or a connection was lost once.", "⚠️", "!", "yellow"
     ERROR = "error", "error", "error", "rejoinder or the network failed while checking the rule.", "🟪", "?", "magenta"
     BLOCKED = (
         "blocked",

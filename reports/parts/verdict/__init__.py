@@ -56,11 +56,12 @@ def _said(report: ReportModel) -> Said:
     run, counts, load = report.run, Counter(report.counts), report.get(LOAD)
     checked = sum(counts[severity] for severity in JUDGED)
     musts = sum(rule.level == "MUST" and rule.severity in JUDGED for rule in report.rules)
+    lost = sum(rule.level == "MUST" and rule.severity is Severity.WARN for rule in report.rules)
     under_load = _load_sentence(load)
     if failed := counts[Severity.FAIL]:
         defects = plural(count_defects(report.defects, report.rules).defects, "defect")
         sentence = f"{defects}: {failed:,} of {max(musts, failed):,} MUST rules checked failed."
-        return Severity.FAIL, "Does not conform", sentence, _also(counts), under_load
+        return Severity.FAIL, "Does not conform", sentence, _also(counts, lost), under_load
     baseline = report.get(BASELINE)
     if baseline and baseline.outdated and not run.interrupted:
         entries = plural(len(baseline.outdated), "fixed or stale entry", "fixed or stale entries")
@@ -68,29 +69,29 @@ def _said(report: ReportModel) -> Said:
             Severity.FAIL,
             "Baseline is out of date",
             f"The strict baseline has {entries}.",
-            _also(counts),
+            _also(counts, lost),
             under_load,
         )
     if checked:
-        passed = _passed(counts, musts, checked)
+        passed = _passed(counts, musts, lost, checked)
         if load is not None and (load.intolerable or load.missed):
             what = load.failed_text if load.intolerable else load.missed_text
-            return Severity.FAIL, f"Conforms, but under load {what}", passed, _also(counts), under_load
+            return Severity.FAIL, f"Conforms, but under load {what}", passed, _also(counts, lost), under_load
         partial = partial_reason(run)
         if run.incomplete:
-            return Severity.ERROR, "Inconclusive", partial, passed, _also(counts), under_load
+            return Severity.ERROR, "Inconclusive", partial, passed, _also(counts, lost), under_load
         if counts[Severity.ERROR]:
-            return Severity.ERROR, "Inconclusive", partial, passed, _also(counts), under_load
+            return Severity.ERROR, "Inconclusive", partial, passed, _also(counts, lost), under_load
         if counts[Severity.KNOWN]:
-            return Severity.WARN, "No new failures", partial, passed, _also(counts), under_load
+            return Severity.WARN, "No new failures", partial, passed, _also(counts, lost), under_load
         if partial:
             severity = Severity.WARN if counts[Severity.WARN] else Severity.PASS
-            return severity, _selected(counts, checked), partial, _also(counts), under_load
+            return severity, _selected(counts, checked), partial, _also(counts, lost), under_load
         if blocked := counts[Severity.BLOCKED]:
             headline = f"No failures, {plural(blocked, 'rule')} blocked"
-            return Severity.WARN, headline, passed, _also(counts), under_load
+            return Severity.WARN, headline, passed, _also(counts, lost), under_load
         if counts[Severity.WARN]:
-            return Severity.WARN, "Conforms, with warnings", passed, _also(counts), _untested(report), under_load
+            return Severity.WARN, "Conforms, with warnings", passed, _also(counts, lost), _untested(report), under_load
         passed = f"{checked:,} of {plural(checked, 'rule')} checked passed."
         return Severity.PASS, "Conforms", passed, _untested(report), under_load
     if load is not None and load.started:
@@ -135,20 +136,21 @@ def _selected(counts: Counter[Severity], checked: int) -> str:
     return f"{passed:,} of {plural(checked, 'selected rule')} passed"
 
 
-def _passed(counts: Counter[Severity], musts: int, checked: int) -> str:
-    """Return how many rules passed, given that no MUST rule failed unexpectedly."""
+def _passed(counts: Counter[Severity], musts: int, lost: int, checked: int) -> str:
+    """Return how many rules passed, given that no MUST rule failed unexpectedly and ``lost`` of them warn."""
     if counts[Severity.KNOWN]:
         return f"No new failures in {plural(checked, 'rule')} checked."
     if musts:
-        return f"{musts:,} of {musts:,} MUST rules checked passed."
+        return f"{musts - lost:,} of {musts:,} MUST rules checked passed."
     return f"{checked - counts[Severity.WARN]:,} of {checked:,} rules checked passed."
 
 
-def _also(counts: Counter[Severity]) -> str:
-    """Return in a sentence what else happened to rules; empty when nothing did."""
+def _also(counts: Counter[Severity], lost: int) -> str:
+    """Return in a sentence what else happened to rules; empty when nothing did. ``lost`` MUST rules warn."""
     warned, errors, blocked = counts[Severity.WARN], counts[Severity.ERROR], counts[Severity.BLOCKED]
     parts = [plural(counts[Severity.KNOWN], "known failure")] if counts[Severity.KNOWN] else []
-    parts += [f"{plural(warned, 'SHOULD rule')} failed"] if warned else []
+    parts += [f"{plural(lost, 'MUST rule')} lost a connection once, which no rerun confirmed"] if lost else []
+    parts += [f"{plural(warned - lost, 'SHOULD rule')} failed"] if warned > lost else []
     parts += [f"{plural(errors, 'rule')} could not be checked"] if errors else []
     if blocked:
         parts.append(f"{plural(blocked, 'rule')} blocked, because a request that they need was refused or failed")
