@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -35,7 +36,7 @@ from rejoinder.load.lifeline import Lease, RecordedProcess, read_records, run_fo
 from rejoinder.load.measure.load_line import judge_state, load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stationarity import SpanKeeper
-from rejoinder.load.measure.stats import RunStats, keep_evidence
+from rejoinder.load.measure.stats import Evidence, RunStats, keep_evidence
 from rejoinder.load.objectives.abort import abort_reason, parse_abort
 from rejoinder.load.objectives.slo import missed, parse_slos
 from rejoinder.load.options import CONTROL_VARIABLE, ENVIRONMENT_PREFIX, OUTPUT_VARIABLE, PARENT_VARIABLE
@@ -49,6 +50,8 @@ from rejoinder.model.outcomes import RequestOutcome, good_of, replied_of
 from rejoinder.model.samples import LoadSample, ProbeSample, Sample, Validity, WarmUp
 from rejoinder.settings import KEY_VARIABLE
 
+PROBLEMS_KEPT: Final = 4
+"""The most problems of a rule that a run file describes, each in an exchange that it holds."""
 MAX_REQUEST_LINES: Final = 20_000
 _POLL: Final = 0.1
 _START_LIMIT: Final = 120.0
@@ -68,7 +71,7 @@ class Sink(Protocol):
         """Take one sample line."""
 
     def exchange(self, exchange: Exchange) -> None:
-        """Take an exchange that failed."""
+        """Take an exchange that failed or broke a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ class _Follower:
     warming_up: bool = False
     last: dict[str, Any] = field(default_factory=dict)
     error: RejoinderError | None = None
-    evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
     warm_up: WarmUp | None = None
 
     def take(self, raw: bytes) -> None:
@@ -212,10 +215,10 @@ class _Follower:
             if self.thinner.keep():
                 line.weight = self.thinner.weight
                 self.writer.sample(line)
-        for signature, exchange in stats.evidence:
-            if keep_evidence(self.evidence, signature):
-                self.evidence.append((signature, {}))
-                self.writer.exchange(Exchange.from_json(exchange))
+        for one in stats.evidence:
+            if keep_evidence(self.evidence, one.signature):
+                self.evidence.append(Evidence(one.signature, problems=one.problems))
+                self.writer.exchange(Exchange.from_json(one.exchange))
         self.spans.extend(stats.spans)
         stats.requests, stats.evidence, stats.spans = [], [], []
         self.stats.merge(stats)
@@ -244,7 +247,7 @@ def run_load(
     key: str | None = None,
     stop: threading.Event | None = None,
 ) -> LoadResult:
-    """Run a load test and write its sample lines, and up to 20 failed exchanges, into the run file.
+    """Run a load test and write its sample lines, and up to 30 exchanges that failed or broke a rule, to the run file.
 
     Blocks until the run has ended. ``progress`` is called about twice a second. ``key`` is the endpoint's key; without
     it the variable ``REJOINDER_API_KEY`` is used. On Ctrl-C (SIGINT) or SIGTERM, which are handled here while the run
@@ -588,6 +591,9 @@ class _Run:
         judge_state(load, self.settings, follower.spans)
         if load.unjudged:
             self.warnings.append(unjudged_sentence(load))
+        for row in load.conformance:
+            found = (one.problems.get(row.rule, ()) for one in follower.evidence)
+            row.problems = list(chain.from_iterable(found))[:PROBLEMS_KEPT]
         load.server = self.telemetry.summary(follower.t0, follower.stats.histograms.get("ttft"))
         load.aborted, load.warm_up = self._aborted, follower.warm_up
         load.interrupted, load.incomplete, load.notes = self.interrupted, self._failure, self.warnings

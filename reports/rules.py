@@ -6,7 +6,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -294,6 +294,11 @@ def _finding(finding: Finding, run: Run, anchors: Anchors, rule: Rule | None, li
         defect=finding.defect
         or defect_id(finding.rule, problem, fields_are_places=rule is not None and rule.fields_are_places),
     )
+
+
+def finding_under_load(finding: Finding, run: Run, anchors: Anchors, rule: Rule | None) -> ReportedFinding:
+    """Return a finding of a load, which no case reproduces."""
+    return replace(_finding(finding, run, anchors, rule), replay="")
 
 
 def _why(known: Known) -> str:

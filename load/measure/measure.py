@@ -9,7 +9,7 @@ empty: never ``response.created``, ``*.added``, ``*.done`` or a comment.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -22,6 +22,7 @@ from rejoinder.load.workload.canaries import foreign_canaries
 from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
+from rejoinder.model.verdict import Problem
 from rejoinder.wire.pacing import retry_after
 from rejoinder.wire.sse import SSEReader
 
@@ -56,8 +57,8 @@ class Measurement:
     by name, ``tokens`` what follows from them and from the text. ``refused``: the endpoint sent an error. ``times`` and
     ``pools`` hold the values of the metrics by name: one for the request, or many. ``foreign`` are canaries of other
     requests that the answer shows. ``rules`` are the MUST rules that the answer broke, of which ``voiding`` and
-    ``known`` are parts as in :class:`BrokenRules`; ``judged`` is whether it was checked against all rules.
-    ``voided``: it would be ``unjudged`` without that check, which voids it.
+    ``known`` are parts and ``problems`` the reasons as in :class:`BrokenRules`; ``judged`` is whether it was checked
+    against all rules. ``voided``: it would be ``unjudged`` without that check, which voids it.
     """
 
     outcome: RequestOutcome = RequestOutcome.OK
@@ -65,6 +66,7 @@ class Measurement:
     rules: list[str] = field(default_factory=list)
     voiding: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
+    problems: Mapping[str, Sequence[Problem]] = field(default_factory=dict)
     judged: bool = False
     voided: bool = False
     status: int | None = None
@@ -99,6 +101,11 @@ class Measurement:
             parts = math.ceil(first * _SPREAD) or 1
             found += [((place + 0.5) * first / parts, hidden / parts) for place in range(parts)]
         return found
+
+    def note(self, broken: BrokenRules) -> None:
+        """Take over what the answer broke."""
+        self.rules, self.voiding, self.known = list(broken.rules), list(broken.voiding), list(broken.known)
+        self.problems = broken.problems
 
 
 def _gaps(_: ExchangeView, reply: Measurement) -> list[float]:
@@ -194,7 +201,7 @@ def measure(
         broken = judge(view, all_rules)
         if created is not None and all_rules:
             broken = judge(ExchangeView(created, dialect), True).joined(broken)
-        result.rules, result.voiding, result.known = map(list, broken)
+        result.note(broken)
         if result.voiding and result.outcome in (RequestOutcome.OK, RequestOutcome.INCOMPLETE):
             result.voided = result.outcome is RequestOutcome.OK and ORDER_RULES.isdisjoint(result.voiding)
             result.outcome = RequestOutcome.NONCONFORMING
@@ -203,7 +210,7 @@ def measure(
             result.outcome = RequestOutcome.UNJUDGED
     elif result.outcome is RequestOutcome.CANCELLED and view.is_stream and created is None:
         # What had come is judged; no rule asks a stream that its client left for an end.
-        result.rules, result.voiding, result.known = map(list, judge(view, all_rules))
+        result.note(judge(view, all_rules))
         if result.voiding:
             result.judged, result.outcome = all_rules, RequestOutcome.NONCONFORMING
             result.detail = f"broke {', '.join(result.voiding)} before it was cancelled"

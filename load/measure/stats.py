@@ -34,6 +34,7 @@ from rejoinder.model.metrics import DISTRIBUTIONS, SPEEDS, TIMES, Metric, Over, 
 from rejoinder.model.outcomes import RequestOutcome, judgeable_of
 from rejoinder.model.samples import RequestFigures, RequestSample, SecondSample, StreamSample, TokenDetails
 from rejoinder.model.tags import Tag
+from rejoinder.model.verdict import Problem, fingerprint
 
 SLOWEST: Final = 10
 """The number of slowest requests for which the run file has the times of all events."""
@@ -41,6 +42,7 @@ GAP_BOUNDS: Final = tuple(figure * 10**power for power in range(6) for figure in
 """Milliseconds between which the gaps of a second are counted; what is shorter counts under 0."""
 _EVIDENCE_TOTAL: Final = 20
 _EVIDENCE_GOOD: Final = 10
+_PLACES: Final = 3
 _EVIDENCE_EACH: Final = 3
 _NO_LIMITS: Final = RequestLimits(())
 _NOT_SENT: Final = (Outcome.REFUSED, Outcome.TLS)
@@ -96,6 +98,14 @@ class RuleCounts(Struct):
         _add_numbers(self, other)
 
 
+class Evidence(Struct):
+    """An exchange that is kept: what it shows in short, the exchange, and its problems by rule, both as JSON values."""
+
+    signature: str
+    exchange: dict[str, Any] = field(default_factory=dict)
+    problems: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
 class RunStats(JsonStruct):
     """Counts, distributions and samples of some requests.
 
@@ -128,7 +138,7 @@ class RunStats(JsonStruct):
     throughput: Throughput = field(default_factory=Throughput)
     requests: list[RequestSample] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
-    evidence: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
     streams: list[StreamSample] = field(default_factory=list)
 
     def add(
@@ -177,7 +187,7 @@ class RunStats(JsonStruct):
             self._count_tokens(measured, start, row.good)
             self.tokens.without_usage += answered and "output_tokens" not in measured.usage
         if row.bad or measured.rules:
-            self._add_evidence(outcome, measured.rules, exchange)
+            self._add_evidence(measured, exchange)
         self.requests.append(_request_sample(recording, measured, t0, worker))
         # What was cut off at the end has not failed by then: that would be a change of the endpoint at the end.
         failed = not (row.good or outcome in (RequestOutcome.CANCELLED, RequestOutcome.CENSORED))
@@ -292,10 +302,11 @@ class RunStats(JsonStruct):
             second = self.seconds[number] = TimeBucket()
         return second
 
-    def _add_evidence(self, outcome: RequestOutcome, rules: Sequence[str], exchange: Exchange) -> None:
-        signature = f"{outcome} {' '.join(rules)}"
+    def _add_evidence(self, measured: Measurement, exchange: Exchange) -> None:
+        signature = f"{measured.outcome} {' '.join(measured.rules)}"
         if keep_evidence(self.evidence, signature):
-            self.evidence.append((signature, _shortened(exchange).to_json()))
+            problems = {rule: _places(rule, found, exchange.id) for rule, found in measured.problems.items()}
+            self.evidence.append(Evidence(signature, _shortened(exchange).to_json(), problems))
 
     def merge(self, other: RunStats) -> None:
         """Add the stats of other requests."""
@@ -319,9 +330,9 @@ class RunStats(JsonStruct):
         self.throughput.merge(other.throughput)
         self.requests.extend(other.requests)
         self.spans.extend(other.spans)
-        for signature, exchange in other.evidence:
-            if keep_evidence(self.evidence, signature):
-                self.evidence.append((signature, exchange))
+        for one in other.evidence:
+            if keep_evidence(self.evidence, one.signature):
+                self.evidence.append(one)
         self._keep_streams(other.streams)
 
     @property
@@ -383,14 +394,22 @@ def gap_bound(seconds: float) -> int:
     return GAP_BOUNDS[place - 1] if place else 0
 
 
-def keep_evidence(kept: list[tuple[str, dict[str, Any]]], signature: str) -> bool:
+def _places(rule: str, problems: Sequence[Problem], exchange: str) -> list[dict[str, Any]]:
+    """Return the first problem at each of a few places, as JSON values."""
+    found: dict[str, Problem] = {}
+    for problem in problems:
+        found.setdefault(fingerprint(rule, problem), problem)
+    return [replace(problem, exchange=exchange).to_json() for problem in [*found.values()][:_PLACES]]
+
+
+def keep_evidence(kept: Sequence[Evidence], signature: str) -> bool:
     """Return whether one more exchange of this signature is wanted: few of each sort, and not many in all.
 
     Those that failed and those that only broke a rule have room of their own.
     """
     bad = _is_bad(signature)
-    room = sum(_is_bad(known) == bad for known, _ in kept) < (_EVIDENCE_TOTAL if bad else _EVIDENCE_GOOD)
-    return room and sum(known == signature for known, _ in kept) < _EVIDENCE_EACH
+    room = sum(_is_bad(one.signature) == bad for one in kept) < (_EVIDENCE_TOTAL if bad else _EVIDENCE_GOOD)
+    return room and sum(one.signature == signature for one in kept) < _EVIDENCE_EACH
 
 
 def _is_bad(signature: str) -> bool:

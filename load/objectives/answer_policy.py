@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from rejoinder.conformance.baseline import Baseline, BaselineEntry, read_baseline
@@ -33,19 +34,22 @@ class BrokenRules(NamedTuple):
     """The MUST rules that a response broke, in catalogue order.
 
     ``voiding`` are those for which it does not count as a success, ``known`` those whose problems are all known
-    failures. The two have no rule in common; the others are shown beside the figures.
+    failures. The two have no rule in common; the others are shown beside the figures. ``problems`` are what is wrong,
+    by rule.
     """
 
     rules: Sequence[str] = ()
     voiding: Sequence[str] = ()
     known: Sequence[str] = ()
+    problems: Mapping[str, Sequence[Problem]] = MappingProxyType({})
 
     def joined(self, other: BrokenRules) -> BrokenRules:
         """Return what two responses to one request broke together; a rule is known if it is so in both."""
         rules = dict.fromkeys([*self.rules, *other.rules])
         voiding = dict.fromkeys([*self.voiding, *other.voiding])
         new = {rule for each in (self, other) for rule in each.rules if rule not in each.known}
-        return BrokenRules(list(rules), list(voiding), [rule for rule in rules if rule not in new])
+        problems = {**self.problems, **other.problems}
+        return BrokenRules(list(rules), list(voiding), [rule for rule in rules if rule not in new], problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ class AnswerPolicy:
         rules = [rule for rule in broken if rule in self.watched]
         new = {rule: [problem for problem in broken[rule] if not self._is_known(rule, problem)] for rule in rules}
         voiding = [rule for rule in rules if any(self._voids(rule, problem) for problem in new[rule])]
-        return BrokenRules(rules, voiding, [rule for rule in rules if not new[rule]])
+        problems = {rule: new[rule] or broken[rule] for rule in rules}
+        return BrokenRules(rules, voiding, [rule for rule in rules if not new[rule]], problems)
 
     def _voids(self, rule: str, problem: Problem) -> bool:
         return self.strict or _loses_content(rule, problem.pointer)

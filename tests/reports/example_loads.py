@@ -37,6 +37,7 @@ from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, RunWriter, read_run
 from rejoinder.model.samples import HistogramSample, Sample
+from rejoinder.model.verdict import Problem
 
 OK = RequestOutcome.OK
 SETTINGS = LoadSettings(url="http://127.0.0.1:8000/v1/responses", model="tiny-llm", rate=30.0, duration=40.0)
@@ -99,6 +100,9 @@ class Sent:
             outcome=self.outcome,
             detail=self.detail,
             rules=list(self.rules),
+            voiding=list(self.rules) if self.outcome is RequestOutcome.NONCONFORMING else [],
+            voided=bool(self.rules) and self.outcome is RequestOutcome.NONCONFORMING,
+            problems={rule: [Problem(f"{rule} is broken.", pointer="/sequence_number")] for rule in self.rules},
             judged=self.judged and self.outcome.row.judgeable and self.outcome is not RequestOutcome.UNJUDGED,
             status=self.status,
             head=0.005 if self.ttft is not None else None,

@@ -40,8 +40,14 @@ def read(report: ReportModel) -> list[Insight] | None:
         whole = load.judged[0] == load.judged[1]
         rest = "." if whole else ", the rest for event order, terminal event and canary only."
         most = total.unjudged_bound
-        if not whole and most is not None:
-            rest += f" At most {format_percent(most, 1.0)} of the rest break a rule (99 % confidence)."
+        if not whole and most is not None and total.unjudged:
+            share = "" if total.unjudged_voided is None else format_percent(total.unjudged_voided, total.unjudged)
+            rest += (
+                f" By this random sample, broken rules void {share} of the rest, at most {format_percent(most, 1.0)} "
+                "(99 % confidence). Goodput, errors and rates allow for it."
+                if share
+                else " It cannot be known how many of the rest succeeded."
+            )
         insights.append(Insight("pass" if whole else "info", f"{text}{rest}"))
     latencies = report.get(LATENCIES)
     gaps = latencies.find("itl") if latencies else None

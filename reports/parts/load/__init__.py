@@ -94,18 +94,24 @@ class LoadSummary:
     """Requests of the warm-up, which no other figure counts."""
     unsteady: str = ""
     """Why the run was not in a steady state; empty where it was, or where that is not known."""
+    unchecked: int = 0
+    """Responses that were not checked against all rules, so that the number of successes is an estimate."""
+    voided: float | None = 0.0
+    """The estimated number of these that a broken rule voids; ``None`` where it cannot be known."""
+    voided_most: int = 0
+    """The greatest number of these with 99 % confidence."""
     goodput: float | None = None
     """Share of the started requests that succeeded within every limit; ``None`` where there is no limit."""
 
     @property
     def ok(self) -> int:
-        """Requests that succeeded."""
-        return good_of(self.counts)
+        """Requests that succeeded, where some responses were not checked an estimate, or those that were."""
+        return good_of(self.counts) - (self.unchecked if self.voided is None else round(self.voided))
 
     @property
     def bad(self) -> int:
         """Requests that failed; those that the client cut off, or an early end of the run, are not among them."""
-        return bad_of(settled(self.counts, ended_early=self.ended_early))
+        return bad_of(settled(self.counts, ended_early=self.ended_early)) + round(self.voided or 0.0)
 
     @property
     def ledger(self) -> list[OutcomeLine]:
@@ -141,7 +147,7 @@ class LoadSummary:
     @property
     def only_nonconforming(self) -> bool:
         """Whether all requests that failed did so because the response broke a MUST rule."""
-        return 0 < self.bad == self.counts.get(RequestOutcome.NONCONFORMING, 0)
+        return 0 < self.bad == self.counts.get(RequestOutcome.NONCONFORMING, 0) + round(self.voided or 0.0)
 
     @property
     def tokens_text(self) -> str:
@@ -152,8 +158,17 @@ class LoadSummary:
     @property
     def succeeded_text(self) -> str:
         """How many requests succeeded, and how many never ended, as a clause."""
-        succeeded = f"{self.ok:,} of {plural(self.started, 'request')} succeeded"
-        return "; ".join(filter(None, (succeeded, self.unended_text)))
+        return "; ".join(filter(None, (self._successes, self.unended_text)))
+
+    @property
+    def _successes(self) -> str:
+        requests = plural(self.started, "request")
+        if not self.unchecked:
+            return f"{self.ok:,} of {requests} succeeded"
+        if self.voided is None:
+            return f"it cannot be known how many of {requests} succeeded"
+        least = good_of(self.counts) - self.voided_most
+        return f"about {self.ok:,} of {requests} succeeded (estimate, with 99 % confidence at least {least:,})"
 
     @property
     def unended_text(self) -> str:
@@ -172,7 +187,8 @@ class LoadSummary:
         if self.unended_text and not self.ended_early:
             return self.succeeded_text
         verb = "broke the contract" if self.only_nonconforming else "failed"
-        return f"{self.bad:,} of {plural(self.started, 'request')} {verb}"
+        about = "about " if round(self.voided or 0.0) else ""
+        return f"{about}{self.bad:,} of {plural(self.started, 'request')} {verb}"
 
     @property
     def others_text(self) -> str:
@@ -235,9 +251,10 @@ class LoadSummary:
 
     @property
     def caution(self) -> str:
-        """What the reader must know of a measurement that is not valid, or of a run that was not steady."""
+        """What the reader must know of a measurement that is not valid, not steady or not checked."""
         valid = "" if self.verdict == "VALID" else MEASUREMENT.get(self.verdict, "")
-        return " ".join(filter(None, (self.unsteady, valid)))
+        unknown = "No response was checked against all rules." if self.voided is None else ""
+        return " ".join(filter(None, (unknown, self.unsteady, valid)))
 
 
 def read(report: ReportModel) -> LoadSummary | None:
@@ -304,6 +321,9 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.concurrency = asked if total.mode == "closed" and isinstance(asked, int) and asked > 0 else None
     load.verdict = total.self_check.verdict.value
     load.reasons = [one_line(reason, 1000) for reason in total.self_check.reasons[:20]]
+    load.unchecked = total.unjudged
+    if total.unjudged:
+        load.voided, load.voided_most = total.unjudged_voided, total.unjudged_voided_most
     applicable, counted = (
         judgeable_of(total.outcomes),
         counted_of(settled(total.outcomes, ended_early=load.ended_early)),

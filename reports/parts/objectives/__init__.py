@@ -91,7 +91,8 @@ def _objective(result: SloResult) -> Objective:
         notes.append(f"met in {plural(result.repeats_met, 'repeat')}")
     if result.unjudged:
         notes.append(
-            f"{plural(result.unjudged, 'good request was', 'good requests were')} not checked against all rules"
+            f"{'cannot be known' if result.value is None else 'estimate'}: "
+            f"{plural(result.unjudged, 'response was', 'responses were')} not checked against all rules"
         )
     return Objective(
         text=text,

@@ -1,19 +1,17 @@
-"""How requests under load ended: by outcome, by scenario, and which MUST rules responses broke."""
+"""How requests under load ended: by outcome and by scenario."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import one_line
 from rejoinder.model.outcomes import RequestOutcome, good_of
-from rejoinder.model.samples import RequestSample, ScenarioOutcomes
+from rejoinder.model.samples import ScenarioOutcomes
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import OutcomeLine
 from rejoinder.reports.parts.server import PART as SERVER
-from rejoinder.reports.rules import catalogue
 
 
 class ScenarioRow(NamedTuple):
@@ -25,21 +23,12 @@ class ScenarioRow(NamedTuple):
     others: str
 
 
-class BrokenRule(NamedTuple):
-    """A MUST rule that answers under load broke, and how many did."""
-
-    id: str
-    title: str
-    answers: int
-
-
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """How requests ended; ``started`` is what shares are of."""
 
     started: int
     ledger: list[OutcomeLine]
-    broken_rules: list[BrokenRule]
     scenarios: list[ScenarioRow]
 
 
@@ -49,7 +38,7 @@ def read(report: ReportModel) -> Outcomes | None:
     if load is None:
         return None
     scenarios = [_scenario(scenario) for scenario in total.scenarios[:40]] if total else []
-    return Outcomes(load.started, load.ledger, _broken_rules(report), scenarios)
+    return Outcomes(load.started, load.ledger, scenarios)
 
 
 def _scenario(scenario: ScenarioOutcomes) -> ScenarioRow:
@@ -61,17 +50,6 @@ def _scenario(scenario: ScenarioOutcomes) -> ScenarioRow:
         good_of(scenario.outcomes),
         ", ".join(others[:6]),
     )
-
-
-def _broken_rules(report: ReportModel) -> list[BrokenRule]:
-    total, rules = report.run.load, catalogue(report.run)[0]
-    counts = Counter(total.rules if total else ())
-    for request in report.run.samples_of(RequestSample) if total is None else ():
-        counts.update(request.rules)
-    return [
-        BrokenRule(one_line(rule, 40), one_line(rules[rule].title, 200) if rule in rules else "", count)
-        for rule, count in counts.most_common(12)
-    ]
 
 
 def page_values(outcomes: Outcomes, report: ReportModel) -> dict[str, Any]:

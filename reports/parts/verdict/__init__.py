@@ -15,11 +15,11 @@ from rejoinder.reports.defects import count_defects
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.baseline import PART as BASELINE
+from rejoinder.reports.parts.conformance_under_load import PART as CONFORMANCE
 from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary, load_figures
-from rejoinder.reports.parts.outcomes import PART as OUTCOMES
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Severity, catalogue, partial_reason
 from rejoinder.reports.terminal_text import wrap
@@ -48,7 +48,11 @@ Said = tuple[Severity, str, *tuple[str, ...]]
 
 def _verdict(report: ReportModel) -> tuple[Severity, str, str]:
     severity, headline, *sentences = _said(report)
-    return severity, headline, " ".join(filter(None, sentences))
+    return severity, _capital(headline), " ".join(map(_capital, filter(None, sentences)))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _said(report: ReportModel) -> Said:
@@ -113,8 +117,8 @@ def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
     if load.aborted:
         return Severity.FAIL, "Ended early", load.aborted, f"{load.succeeded_text}.", *rest
     if load.intolerable:
-        outcomes = report.get(OUTCOMES)
-        rules = [rule.id for rule in outcomes.broken_rules] if outcomes and load.only_nonconforming else []
+        found = report.get(CONFORMANCE)
+        rules = [rule.id for rule in found.voiding] if found and load.only_nonconforming else []
         broken = f" ({join_list(rules, 3)})" if rules else ""
         return Severity.FAIL, f"{load.failed_text}{broken}", *rest
     if load.missed:

@@ -503,6 +503,9 @@ class RuleUnderLoad(Struct, kw_only=True, omit_defaults=True):
     responses: Annotated[Count, about("checked responses that broke it")]
     voided: Annotated[Count, about("of these, responses that it voids, so that they do not count as successes")] = 0
     known: Annotated[Count, about("of these, responses in which all its problems are known failures")] = 0
+    problems: Annotated[
+        list[dict[str, Any]], about("some of the problems, each as a finding has it, in exchanges of this file")
+    ] = []
 
 
 class WarmUp(Struct, kw_only=True):

@@ -155,7 +155,7 @@ def test_evidence_is_varied_and_bounded() -> None:
     for number in range(100):
         add(tally, 0, 1, "nonconforming", rules=[f"R-{number % 20}"])
     assert len(tally.evidence) == 20
-    assert len({signature for signature, _ in tally.evidence}) > 6
+    assert len({one.signature for one in tally.evidence}) > 6
 
 
 def test_the_check_of_a_process_crosses_to_another() -> None:
@@ -225,8 +225,8 @@ def test_a_request_is_counted_everywhere_once() -> None:
     assert stats.outcomes == {"nonconforming": 1, "cancelled": 1}
     assert stats.rules == {"EVT-02": 1, "SSE-01": 1}
     assert stats.scenarios == {"chat": {"nonconforming": 1}}
-    assert (stats.judgeable, [signature for signature, _ in stats.evidence]) == (1, ["nonconforming EVT-02 SSE-01"])
-    assert stats.evidence[0][1] == EXCHANGE.to_json()
+    assert (stats.judgeable, [one.signature for one in stats.evidence]) == (1, ["nonconforming EVT-02 SSE-01"])
+    assert stats.evidence[0].exchange == EXCHANGE.to_json()
     # Begun at 1.25 s: the content came at 1.75, 2 and 3 s, the end at 3.75 s.
     seconds = {
         number: (second.started, second.finished, second.failed, round(second.output_tokens, 6))
@@ -359,7 +359,7 @@ def test_few_exchanges_of_each_sort_are_kept_as_evidence() -> None:
     stats = RunStats()
     for rules in (["A-1"], ["A-1"], ["A-1", "B-2"], ["A-1"], ["A-1"], ["C-3"]):
         add(stats, 0, 1, "nonconforming", rules=rules)
-    assert [signature for signature, _ in stats.evidence] == [
+    assert [one.signature for one in stats.evidence] == [
         "nonconforming A-1", "nonconforming A-1", "nonconforming A-1 B-2", "nonconforming A-1", "nonconforming C-3"
     ]  # fmt: skip
     for number in range(30):
@@ -370,7 +370,7 @@ def test_few_exchanges_of_each_sort_are_kept_as_evidence() -> None:
     for _ in range(3):
         add(other, 0, 1, "nonconforming", rules=["A-1"])
     other.merge(stats)
-    assert Counter(signature for signature, _ in other.evidence).most_common(1) == [("nonconforming A-1", 3)]
+    assert Counter(one.signature for one in other.evidence).most_common(1) == [("nonconforming A-1", 3)]
     assert len(other.evidence) == 20
     add(other, 0, 1, "ok")
     add(other, 0, 1, "cancelled")
