@@ -287,7 +287,7 @@ class RunOptions:
         "once.",
         metavar="SLO", flag="slo", workload=True)
     strict: bool = option(False, OptionGroup.OBJECTIVES,
-        "Count a response that breaks any MUST rule as failed. Default: only if a client breaks or content is lost.",
+        "Count a response that breaks any MUST rule as failed. Default: only if content is lost or cannot be read.",
         workload=True)
     select: str = option("*", OptionGroup.OBJECTIVES,
         "Check these MUST rules only: ids separated by commas, where * matches any characters. Example: SSE-*,ACC-*.",

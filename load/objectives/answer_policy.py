@@ -1,9 +1,9 @@
 """Which broken MUST rules void a response under load, so that it does not count as a success.
 
-A response is good if it is complete, its content arrived whole, and a client can read it. Most deviations of servers
-change none of that: a missing field with a default, another name in an echoed parameter. They are shown beside the
-figures. By default a broken rule voids a response if its effect on clients is urgent ("client breaks", "data lost") and
-the problem is at a place where content can be lost (``loses_content_at`` of the rule).
+A response is good if it is complete and its content arrived whole, so that a client can read it. Most deviations of
+servers change none of that: a missing field with a default, another name in an echoed parameter. They are shown beside
+the figures. By default a broken rule voids a response if its effect on clients is urgent ("client breaks", "data lost")
+and the problem is at a place where content can be lost (``loses_content_at`` of the rule).
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def markdown(it: ConformanceUnderLoad, report: ReportModel, room: int) -> list[s
 def terminal(it: ConformanceUnderLoad, report: ReportModel, width: int) -> list[Text]:
     """Return one line."""
     style = "red" if it.voiding else "yellow"
-    return wrap(f"Conformance: {it.sentence}", width, " " * 8, style) if it.rules else []
+    return wrap(f"Conformance: {it.sentence}", width, " " * 6, style) if it.rules else []
 
 
 PART: Final = Part(__name__, Area.LOAD, 247, read, markdown=markdown, terminal=terminal, page_values=page_values)

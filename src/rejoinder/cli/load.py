@@ -117,7 +117,7 @@ def command(
     """Send streaming requests to the endpoint at URL, and measure latency and throughput.
 
     rejoinder also checks the measured responses against the API contract. A response does not count as a success if it
-    breaks a MUST rule so that a client breaks or content is lost. Other broken rules are shown beside the figures.
+    breaks a MUST rule and its content is lost or cannot be read. Other broken rules are shown beside the figures.
     """
     from rejoinder.load.plan import make_plan
 
