@@ -129,10 +129,10 @@ def test_known_failures_are_matched_by_rule_and_fingerprint(tmp_path: Path) -> N
     one, other = problem("/delta"), problem("/item")
     file = known_file(tmp_path, f'rule = "EVT-10"\nfingerprint = "{fingerprint("EVT-10", one)}"', 'rule = "LIF-05"')
     policy = read_policy("northstar", known=file, today=TODAY)
-    assert policy.weigh({"EVT-10": [one], "LIF-05": [other]}) == BrokenRules(
-        ["EVT-10", "LIF-05"], [], ["EVT-10", "LIF-05"]
-    )
-    assert policy.weigh({"EVT-10": [one, other]}) == BrokenRules(["EVT-10"], ["EVT-10"], [])
+    broken = {"EVT-10": [one], "LIF-05": [other]}
+    assert policy.weigh(broken) == (["EVT-10", "LIF-05"], [], ["EVT-10", "LIF-05"], broken)
+    # What is not known is the evidence.
+    assert policy.weigh({"EVT-10": [one, other]}) == (["EVT-10"], ["EVT-10"], [], {"EVT-10": [other]})
 
 
 def test_an_expired_entry_does_not_apply(tmp_path: Path) -> None:
