@@ -227,6 +227,15 @@ def run_folder() -> Iterator[Path]:
             os.close(lock)
 
 
+MORE: Final = b'{"kind":"more"}'
+"""The last line of a part of what was measured, when the rest is in the next part."""
+
+
+def output_part(output: Path, number: int) -> Path:
+    """Return the file of a run folder that holds part ``number`` of what was measured; part 0 is ``output``."""
+    return output.with_name(f"{output.stem}-{number}{output.suffix}") if number else output
+
+
 def temporary_error(error: OSError) -> RejoinderError:
     """Return the error of a temporary folder that cannot be used."""
     return RejoinderError(

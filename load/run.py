@@ -20,11 +20,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol, Self
 
 import psutil
 
@@ -32,7 +32,7 @@ from rejoinder.errors import RejoinderError, RunFileError
 from rejoinder.formatting import Figure, plural
 from rejoinder.interrupts import interrupts
 from rejoinder.load.gpus import Gpus
-from rejoinder.load.lifeline import Lease, RecordedProcess, read_records, run_folder, temporary_error
+from rejoinder.load.lifeline import MORE, Lease, RecordedProcess, output_part, read_records, run_folder, temporary_error
 from rejoinder.load.measure.load_line import judge_state, load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stationarity import SpanKeeper
@@ -60,6 +60,8 @@ _FAILURE_DRAIN: Final = 1.5
 """Seconds that requests in flight get when a part of the run has died."""
 _FAILURE_LIMIT: Final = 4.0
 """Seconds after which all processes of such a run are killed."""
+_ANALYSIS_DELAY: Final = 60.0
+"""Seconds after its end for which a request may wait for its analysis and still count in every figure of its second."""
 _LEAST_FREE: Final = 1 << 16
 """Bytes below which a temporary folder is full."""
 
@@ -76,7 +78,10 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """The progress of a load test. ``t`` is seconds since its start; percentiles are of all answers so far."""
+    """The progress of a load test. ``t`` is seconds since its start; percentiles are of all answers so far.
+
+    ``finished`` requests have been analysed. ``ending``: nothing more is sent.
+    """
 
     t: float
     duration: float
@@ -84,10 +89,21 @@ class LoadProgress:
     finished: int
     failed: int
     in_flight: int
+    ending: bool = False
     output_tokens: int = 0
     warming_up: bool = False
     ttft_p50: Figure | None = None
     ttft_p99: Figure | None = None
+
+    @property
+    def ended(self) -> int:
+        """How many requests have ended, analysed or not."""
+        return self.started - self.in_flight
+
+    @property
+    def analysing(self) -> bool:
+        """Whether all requests have ended, and some of them have not been analysed."""
+        return self.ending and not self.in_flight and self.finished < self.started
 
 
 @dataclass(slots=True)
@@ -189,6 +205,7 @@ class _Follower:
     error: RejoinderError | None = None
     evidence: list[Evidence] = field(default_factory=list)
     warm_up: WarmUp | None = None
+    settled: int = 0
 
     def take(self, raw: bytes) -> None:
         """Take one whole line."""
@@ -222,6 +239,11 @@ class _Follower:
         self.spans.extend(stats.spans)
         stats.requests, stats.evidence, stats.spans = [], [], []
         self.stats.merge(stats)
+        # A first token of a second is known when its request has ended and was analysed.
+        end = max(self.stats.seconds, default=0) - round(self.settings.total_timeout + _ANALYSIS_DELAY)
+        if end > self.settled:
+            self.stats.settle(self.settled, end)
+            self.settled = end
 
     def _report(self, record: dict[str, Any]) -> None:
         if self.progress is None:
@@ -328,6 +350,35 @@ def _with_whole_paths(settings: LoadSettings) -> LoadSettings:
     return replace(settings, client_cert=whole[0], client_key=whole[1], ca_file=ca_file)
 
 
+class Measured:
+    """Reads what the generator writes, as it grows, and removes each part of it that has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._number = 0
+        self._rest = b""
+        self._file: BinaryIO = path.open("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield all whole lines that have been written since the last time."""
+        while True:
+            *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+            more = bool(lines) and lines[-1] == MORE
+            yield from lines[:-1] if more else lines
+            if not more:
+                return
+            self._file.close()
+            output_part(self._path, self._number).unlink()
+            self._number += 1
+            self._file = output_part(self._path, self._number).open("rb")
+
+
 class _Run:
     """One run of Locust in a subprocess, whose files are in ``folder``."""
 
@@ -344,7 +395,6 @@ class _Run:
         context = settings.request_options(key or os.environ.get(KEY_VARIABLE)).tls_context()
         self.telemetry = Telemetry(settings.metrics_urls(), Gpus() if settings.gpu else None, context)
         self.warnings: list[str] = []
-        self._rest = b""
         self._failure = ""
         self._aborted = ""
         self._abort_at = 0.0
@@ -369,7 +419,7 @@ class _Run:
         self.telemetry.start()
         control_read, control_write = os.pipe()
         try:
-            with self.log.open("wb") as log, self.output.open("rb") as measured:
+            with self.log.open("wb") as log, Measured(self.output) as measured:
                 process = subprocess.Popen(
                     self._command(),
                     stdin=subprocess.DEVNULL,
@@ -425,7 +475,7 @@ class _Run:
             environment[KEY_VARIABLE] = self.key
         return environment
 
-    def _follow(self, process: subprocess.Popen[bytes], measured: BinaryIO, control: int) -> int:
+    def _follow(self, process: subprocess.Popen[bytes], measured: Measured, control: int) -> int:
         """Read until the process has ended; return the control descriptor, or -1 once it has been closed."""
         limit = time.monotonic() + _START_LIMIT
         started = False
@@ -494,7 +544,7 @@ class _Run:
             planned=planned,
         )
 
-    def _find_failure(self, measured: BinaryIO) -> str:
+    def _find_failure(self, measured: Measured) -> str:
         """Take what was measured; return why the run cannot go on, in a sentence, or nothing.
 
         A process that was stopped (SIGSTOP) is killed: whatever waits for it would wait for ever.
@@ -530,11 +580,9 @@ class _Run:
             return "died"
         return "died" if status == psutil.STATUS_ZOMBIE else ""
 
-    def _drain(self, measured: BinaryIO) -> None:
+    def _drain(self, measured: Measured) -> None:
         """Take all whole lines that have been written since the last time."""
-        data = self._rest + measured.read()
-        *lines, self._rest = data.split(b"\n")
-        for line in lines:
+        for line in measured.lines():
             self.follower.take(line)
 
     def _result(self, code: int) -> LoadResult:

@@ -8,6 +8,7 @@ for. Otherwise Locust would lose what ended within its last reporting interval.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
 from time import monotonic, perf_counter_ns
 from typing import Any, Final
@@ -31,7 +33,7 @@ from rejoinder.load.generator.analysis_client import START_LIMIT
 from rejoinder.load.generator.generator import ANALYSIS_LIMIT, COUNTS, REPORT_EVERY, Generator
 from rejoinder.load.generator.locust_internals import report_every, send_stats
 from rejoinder.load.generator.output import Output
-from rejoinder.load.lifeline import RENEW_EVERY, Permit, ProcessRecord, die_with_parent, kill_orphan
+from rejoinder.load.lifeline import RENEW_EVERY, Permit, ProcessRecord, die_with_parent, kill_orphan, output_part
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.options import (
@@ -183,7 +185,12 @@ class _Leader(Coordinator):
         path = os.environ.get(OUTPUT_VARIABLE)
         # Open for the life of the process.
         file = open(path, "ab", buffering=0) if path else None  # noqa: SIM115, PTH123
-        self.output = Output(file, self._on_output_failure)
+        parts = itertools.count(1)
+
+        def next_part() -> RawIOBase:
+            return output_part(Path(path or ""), next(parts)).open("ab", buffering=0)
+
+        self.output = Output(file, self._on_output_failure, next_part)
         self.run: _CoordinatedRun | None = None
         self._starter: Any = None
         self._hurry: float | None = None
@@ -234,7 +241,8 @@ class _Leader(Coordinator):
             self._write_progress(run)
 
     def _write_progress(self, run: _CoordinatedRun) -> None:
-        self.output.line("progress", t=round(run.seconds(perf_counter_ns()), 3), **self._counts())
+        seconds = round(run.seconds(perf_counter_ns()), 3)
+        self.output.line("progress", t=seconds, ending=bool(run.stopped_at), **self._counts())
 
     def _watch_control(self, descriptor: int) -> None:
         """Stop when the parent closes its end, by intent or by dying."""

@@ -6,9 +6,10 @@ import json
 import logging
 from collections.abc import Callable
 from io import RawIOBase
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.formatting import format_seconds, plural
+from rejoinder.load.lifeline import MORE
 from rejoinder.load.measure.load_line import load_line, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats
@@ -20,6 +21,10 @@ from rejoinder.model.metrics import Metric, Place, times_shown
 logger = logging.getLogger("rejoinder.load")
 
 
+PART_BYTES: Final = 16 << 20
+"""Bytes after which a new file is begun."""
+
+
 class Output:
     """The file through which a run started by rejoinder hands over what it measured; without one, keeps the reports.
 
@@ -28,13 +33,25 @@ class Output:
 
     Once a line could not be written whole, ``on_failure`` gets the error and nothing more is written: another line
     would continue the broken one.
+
+    With ``next_part``, a file of ``part_bytes`` ends with the line :data:`MORE`, and the rest goes to the file that
+    ``next_part`` opens. The reader removes what it has read, so that a long run needs little space.
     """
 
-    def __init__(self, file: RawIOBase | None, on_failure: Callable[[OSError], None]) -> None:
+    def __init__(
+        self,
+        file: RawIOBase | None,
+        on_failure: Callable[[OSError], None],
+        next_part: Callable[[], RawIOBase] | None = None,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
         self._file = file
         self._on_failure = on_failure
+        self._next_part = next_part
+        self._part_bytes = part_bytes
+        self._written = 0
         self._failed = False
-        self._reports: list[bytes] = []
+        self._stats = RunStats()
         self._checks: list[SelfCheck] = []
 
     @property
@@ -44,7 +61,7 @@ class Output:
 
     def clear(self) -> None:
         """Forget what was kept of the last run."""
-        self._reports.clear()
+        self._stats = RunStats()
         self._checks.clear()
 
     def line(self, kind: str, **fields: Any) -> None:
@@ -57,7 +74,7 @@ class Output:
         if self._file is not None:
             self._write(b'{"kind":"report","stats":' + report + b"}\n")
         else:
-            self._reports.append(report)
+            self._keep(RunStats.from_json(json.loads(report)))
 
     def check(self, check: dict[str, Any]) -> None:
         """Pass on the self-check of one process."""
@@ -67,22 +84,30 @@ class Output:
     def _write(self, line: bytes) -> None:
         if self._file is None or self._failed:
             return
-        rest = memoryview(line)
         try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            _write_whole(self._file, line)
+            self._written += len(line)
+            if self._next_part is not None and self._written >= self._part_bytes:
+                # Opened first: while there is no room for another file, the reader shall not look for one.
+                following = self._next_part()
+                _write_whole(self._file, MORE + b"\n")
+                self._file.close()
+                self._file, self._written = following, 0
         except OSError as error:
             self._failed = True
             self._on_failure(error)
+
+    def _keep(self, stats: RunStats) -> None:
+        # A summary in a log needs no single requests, which would fill the memory of a long run.
+        stats.requests, stats.spans, stats.evidence, stats.streams = [], [], [], []
+        self._stats.merge(stats)
 
     def log_summary(self, settings: LoadSettings, issued: float) -> bool:
         """Log the result of a run in plain Locust, whose own table has neither gaps nor outcomes.
 
         ``issued`` is for how many seconds requests were issued. Return whether every objective was met.
         """
-        stats = RunStats()
-        for report in self._reports:
-            stats.merge(RunStats.from_json(json.loads(report)))
+        stats = self._stats
         line = load_line(stats, self._checks, settings, issued=issued)
         if line.unjudged:
             logger.info("rejoinder: %s", unjudged_sentence(line))
@@ -96,6 +121,12 @@ class Output:
             logger.info("rejoinder: SLO %s", describe(result))
         logger.info("rejoinder: load generator %s. %s", line.self_check.verdict, "; ".join(line.self_check.reasons))
         return not missed(line.slos)
+
+
+def _write_whole(file: RawIOBase, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _row(metric: Metric, histogram: Histogram) -> str:

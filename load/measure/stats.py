@@ -75,6 +75,19 @@ class TimeBucket(Struct):
     output_tokens: float = 0.0
     ttft: Histogram = field(default_factory=Histogram)
     gaps: Counter[int] = field(default_factory=Counter)
+    settled: tuple[float | None, float | None] | None = None
+    """p50 and p99 of the TTFT once no more values are expected; then their histogram is empty."""
+
+    @property
+    def ttft_figures(self) -> tuple[float | None, float | None]:
+        """p50 and p99 of the TTFT, nearest rank."""
+        return self.settled or (value_of(self.ttft.nearest_rank(50)), value_of(self.ttft.nearest_rank(99)))
+
+    def settle(self) -> None:
+        """Keep p50 and p99 of the TTFT instead of their histogram."""
+        if self.ttft.n:
+            self.settled = self.ttft_figures
+            self.ttft = Histogram()
 
     def merge(self, other: TimeBucket) -> None:
         """Add another second."""
@@ -340,12 +353,22 @@ class RunStats(JsonStruct):
         """How many requests brought something that the rules apply to."""
         return judgeable_of(self.outcomes)
 
+    def settle(self, first: int, end: int) -> None:
+        """Drop the TTFT histograms of the seconds from ``first`` to before ``end``, and keep their p50 and p99.
+
+        Their memory would grow with the length of a run. A value that comes later changes no figure of its second.
+        """
+        for number in range(first, end):
+            if number in self.seconds:
+                self.seconds[number].settle()
+
     def second_samples(self, server: Mapping[int, Mapping[str, float]] = MappingProxyType({})) -> list[SecondSample]:
         """Return the ``second`` lines, without holes, in order; ``server`` has the server's figures by second."""
         samples = []
         in_flight = 0
         for number in range(max(self.seconds, default=-1) + 1):
             second = self.seconds.get(number) or TimeBucket()
+            p50, p99 = second.ttft_figures
             in_flight += second.started - second.finished
             samples.append(
                 SecondSample(
@@ -355,8 +378,8 @@ class RunStats(JsonStruct):
                     failed=second.failed,
                     in_flight=in_flight,
                     output_tokens=round(second.output_tokens, 1),
-                    ttft_p50=value_of(second.ttft.nearest_rank(50)),
-                    ttft_p99=value_of(second.ttft.nearest_rank(99)),
+                    ttft_p50=p50,
+                    ttft_p99=p99,
                     gaps={bound: second.gaps[bound] for bound in sorted(second.gaps)},
                     server=dict(server.get(number, {})),
                 )

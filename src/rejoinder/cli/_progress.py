@@ -48,6 +48,7 @@ class Steps:
         self._what = ""
         self._unit = ""
         self._total: float | None = None
+        self._done = 0.0
         self._began = self._printed = 0.0
 
     def __enter__(self) -> Steps:
@@ -65,13 +66,18 @@ class Steps:
         """Print a line above the progress."""
         self._print(text)
 
-    def step(self, what: str, total: float | None = None, *, unit: str = "") -> None:
-        """Begin a step; ``total`` is the amount at which it is done, if that is known.
+    @property
+    def current(self) -> str:
+        """The step that was begun last."""
+        return self._what
+
+    def step(self, what: str, total: float | None = None, *, unit: str = "", done: float = 0.0) -> None:
+        """Begin a step; ``total`` is the amount at which it is done, if that is known, ``done`` what is done already.
 
         With a ``unit``, the amount is shown beside the bar with its rate: ``12 of 160 requests, 4.1/s``.
         """
         what = one_line(clean(what))
-        self._what, self._total, self._unit = what, total, unit
+        self._what, self._total, self._unit, self._done = what, total, unit, done
         self._began = self._printed = self._clock()
         if self._live is None:
             self._print(f"{what} ...")
@@ -83,8 +89,8 @@ class Steps:
         now = self._clock()
         took = now - self._began
         left = ""
-        if self._total is not None and 0 < done < self._total and took >= SETTLED:
-            left = f"{_duration(took * (self._total - done) / done)} left"
+        if self._total is not None and self._done < done < self._total and took >= SETTLED:
+            left = f"{_duration(took * (self._total - done) / (done - self._done))} left"
         note = ", ".join(filter(None, (self._amount(done, took), one_line(clean(note)))))
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, note=note, left=left)
@@ -101,7 +107,7 @@ class Steps:
         if not self._unit:
             return ""
         whole = f" of {self._total:,.0f}" if self._total is not None else ""
-        rate = done / took if took >= SETTLED else 0.0
+        rate = (done - self._done) / took if took >= SETTLED else 0.0
         speed = f", {rate:.1f}/s" if 0 < rate < 10 else f", {rate:,.0f}/s" if rate else ""
         return f"{done:,.0f}{whole} {self._unit}{speed}"
 

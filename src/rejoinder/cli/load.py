@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from rejoinder.recorder import RunRecorder
     from rejoinder.wire.target import Target
 
+_ANALYSING: Final = "Analysing"
+_BEHIND: Final = 50
+"""Requests by which the analysis is behind before the progress says so, if these are over 1 % of all."""
 _FILES: Final = ("FILE", "RUN")
 
 
@@ -184,14 +187,23 @@ def begin_step(steps: Steps, what: str, settings: LoadSettings) -> None:
 
 
 def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, note: str = "") -> None:
-    """Show the progress of a run, with a note after it."""
+    """Show the progress of a run, with a note after it: first what is sent, then what waits, then the analysis."""
     if progress.warming_up:
         steps.update(0, f"warming up, {plural(progress.finished, 'request')} done")
-    elif settings.requests is None:
-        parts = filter(None, (f"{plural(progress.finished, 'request')} done", note))
-        steps.update(min(progress.t, settings.duration), ", ".join(parts))
+        return
+    if progress.analysing and steps.current != _ANALYSING:
+        steps.step(_ANALYSING, progress.started, unit="requests", done=progress.finished)
+    if steps.current == _ANALYSING:
+        steps.update(progress.finished)
+        return
+    behind = progress.ended - progress.finished
+    analysed = f"{progress.finished:,} analysed" if behind > max(_BEHIND, 0.01 * progress.ended) else ""
+    note = ", ".join(filter(None, (analysed, note)))
+    if settings.requests is None:
+        done = f"{plural(progress.ended, 'request')} done"
+        steps.update(min(progress.t, settings.duration), ", ".join(filter(None, (done, note))))
     else:
-        steps.update(progress.finished, note)
+        steps.update(progress.ended, note)
 
 
 def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: LoadSettings) -> LoadResult:

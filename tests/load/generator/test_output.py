@@ -14,8 +14,10 @@ import pytest
 
 from rejoinder.formatting import format_seconds
 from rejoinder.load.generator.output import Output
+from rejoinder.load.lifeline import output_part
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, encode_stats
+from rejoinder.load.run import Measured
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
@@ -95,3 +97,54 @@ def test_plain_locust_gets_a_summary_of_all_reports(
     assert "p99    needs 100" in caplog.text
     assert "9000" not in caplog.text
     assert "ttft:max<300ms" in caplog.text
+
+
+def test_a_long_run_begins_new_files_and_the_reader_removes_what_it_read(tmp_path: Path) -> None:
+    path = tmp_path / "measured.ndjson"
+    opened = [path.open("ab", buffering=0)]
+
+    def next_part() -> io.RawIOBase:
+        opened.append(output_part(path, len(opened)).open("ab", buffering=0))
+        return opened[-1]
+
+    output = Output(opened[0], unexpected, next_part, part_bytes=1000)
+    seen: list[int] = []
+    with Measured(path) as measured:
+        for number in range(500):
+            output.line("progress", number=number)
+            if number % 90 == 0:
+                seen += [json.loads(line)["number"] for line in measured.lines()]
+                assert len(list(tmp_path.iterdir())) == 1
+        assert len(list(tmp_path.iterdir())) > 2
+        seen += [json.loads(line)["number"] for line in measured.lines()]
+        (left,) = tmp_path.iterdir()
+    opened[-1].close()
+    assert [file.closed for file in opened] == [True] * len(opened)
+    assert seen == list(range(500))
+    assert left.stat().st_size < 1100
+
+
+def test_a_folder_without_room_for_the_next_file_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "measured.ndjson"
+    errors: list[OSError] = []
+
+    def full() -> io.RawIOBase:
+        raise OSError(errno.ENOSPC, "full")
+
+    with path.open("ab", buffering=0) as file:
+        output = Output(file, errors.append, full, part_bytes=50)
+        for number in range(10):
+            output.line("progress", number=number)
+    assert [error.errno for error in errors] == [errno.ENOSPC]
+    with Measured(path) as measured:
+        assert [json.loads(line)["number"] for line in measured.lines()] == [0, 1]
+
+
+def test_plain_locust_keeps_sums_and_no_requests() -> None:
+    output = Output(None, unexpected)
+    output.report(report(0.1, 0.2))
+    first = len(repr(output._stats))
+    for _ in range(200):
+        output.report(report(0.1, 0.2))
+    assert output._stats.histograms["ttft"].n == 402
+    assert len(repr(output._stats)) < first + 200

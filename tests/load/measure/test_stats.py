@@ -538,3 +538,26 @@ def test_statistics_with_lone_surrogates_reach_the_parent() -> None:
     encoded = encode_stats(stats)
     assert RunStats.from_json(json.loads(encoded)) == stats
     assert b": " not in encoded
+
+
+def test_a_second_that_is_settled_keeps_its_figures_and_not_their_histogram() -> None:
+    def run(settled: bool) -> RunStats:
+        stats = RunStats()
+        for number in range(300):
+            add(stats, number / 100, 1.0, content=[(0.1 + number % 7 / 100, 1)])
+        if settled:
+            stats.settle(0, 2)
+        return stats
+
+    stats = run(True)
+    assert stats.second_samples() == run(False).second_samples()
+    assert [stats.seconds[number].ttft.n > 0 for number in range(4)] == [False, False, True, True]
+    # What comes later counts, and changes no percentile; that of a second without any is its own.
+    before = stats.second_samples()[1]
+    add(stats, 1.2, 2.0, content=[(0.7, 1)])
+    stats.settle(0, 2)
+    after = stats.second_samples()[1]
+    assert (after.started, after.ttft_p99) == (before.started + 1, before.ttft_p99)
+    merged = RunStats()
+    merged.merge(RunStats.from_json(json.loads(encode_stats(stats))))
+    assert merged.second_samples()[2:] == stats.second_samples()[2:]
