@@ -62,6 +62,10 @@ class JsonStruct(Struct):
         return msgspec.convert(record, cls, str_keys=True, dec_hook=_counter)
 
 
+_NO_VALUES: Final = Histogram()
+"""The histogram of all seconds that have settled; nothing is added to it."""
+
+
 class TimeBucket(Struct):
     """What happened in one second of the run; tokens are counted when they arrived, not when their request ended.
 
@@ -85,15 +89,16 @@ class TimeBucket(Struct):
 
     def settle(self) -> None:
         """Keep p50 and p99 of the TTFT instead of their histogram."""
-        if self.ttft.n:
+        if self.settled is None:
             self.settled = self.ttft_figures
-            self.ttft = Histogram()
+            self.ttft = _NO_VALUES
 
     def merge(self, other: TimeBucket) -> None:
         """Add another second."""
         _add_numbers(self, other)
         self.gaps.update(other.gaps)
-        self.ttft.merge(other.ttft)
+        if self.settled is None:
+            self.ttft.merge(other.ttft)
 
 
 class RuleCounts(Struct):
