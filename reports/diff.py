@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -46,6 +47,10 @@ CHANGES: Final = {
 }
 """For each kind: its sign, the word in counts, the title of its part, and what it means."""
 SURE: Final = 0.01
+_LOADS: Final = ("mode", "concurrency", "rate", "arrivals", "max_output_tokens")
+"""The settings of a load without which its figures cannot be compared."""
+_FALLEN: Final = 0.1
+"""By how much a rate, of which each run has one value, must have fallen before a difference is called one."""
 SMALL: Final = 0.05
 """By how much the median must have changed before a difference is called one."""
 CAVEAT: Final = (
@@ -81,6 +86,7 @@ class FigureChange(NamedTuple):
     severity: Severity = Severity.NONE
     ratio: float | None = None
     """The relative change, where it is large enough to be named in the headline."""
+    is_rate: bool = False
 
 
 @dataclass(slots=True)
@@ -238,14 +244,49 @@ def _verdict(diff: Diff) -> None:
     if not diff.rules and load is not None:  # two loads and nothing else
         times = [figure for figure in diff.figures if figure.ratio is not None and figure.severity is not Severity.NONE]
         rates = [figure for figure in diff.figures if figure.ratio is not None and figure.severity is Severity.NONE]
+        times.sort(key=_size, reverse=True)
         named = [*times[:1], *rates[-1:]]
         if not diff.new_failures:
-            diff.headline = _moved(named) or "No significant change"
-            worse = any(figure.severity in (Severity.WARN, Severity.FAIL) for figure in diff.figures)
-            diff.severity = Severity.WARN if worse else Severity.PASS
+            differs = _loads_differ(diff)
+            diff.headline = f"Not comparable: {differs}" if differs else _moved(named) or "No significant change"
+            diff.severity = Severity.WARN if differs or _is_slower(diff) else Severity.PASS
+            named = [] if differs else named
         others = [figure for figure in (*times, *rates) if diff.new_failures or figure not in named]
         sentences = [*diff.new_failures[:3], f"{_moved(others[:6])}." if others else "", _slo_states(diff)]
+    elif load is not None and diff.severity is Severity.PASS and _is_slower(diff):
+        moved = [figure for figure in diff.figures if figure.ratio is not None]
+        diff.severity = Severity.WARN
+        diff.headline += (
+            f", but under load {_moved(sorted(moved, key=_size, reverse=True)[:1]) or 'more requests failed'}"
+        )
     diff.sentence = " ".join(filter(None, sentences))
+
+
+def _size(figure: FigureChange) -> float:
+    """Return how large a change is: twice as much is as large as half as much."""
+    return abs(math.log(max(1 + (figure.ratio or 0.0), 1e-9)))
+
+
+def _is_slower(diff: Diff) -> bool:
+    """Return whether a figure of the load got worse beyond the noise."""
+    return any(
+        figure.severity in (Severity.WARN, Severity.FAIL)
+        or (figure.severity is Severity.NONE and figure.is_rate and (figure.ratio or 0.0) <= -_FALLEN)
+        for figure in diff.figures
+    )
+
+
+def _loads_differ(diff: Diff) -> str:
+    """Return the settings without which two loads cannot be compared, with both values; empty where they are equal."""
+    was, now = settings_of(diff.before), settings_of(diff.after)
+    if diff.before.get(LOAD) is None or diff.after.get(LOAD) is None:
+        return ""
+    texts = [
+        f"{name} {was.get(name) or 'none'} before, {now.get(name) or 'none'} after"
+        for name in _LOADS
+        if was.get(name) != now.get(name)
+    ]
+    return "; ".join(texts[:2])
 
 
 def _moved(figures: Sequence[FigureChange]) -> str:
@@ -294,6 +335,10 @@ def _notes(old: ReportModel, new: ReportModel) -> list[str]:
             notes.append(f"The {word} run is partial. {partial}")
         if run.damage:
             notes.append(f"{plural(len(run.damage), 'line')} of the {word} run file could not be read.")
+    for word, report in (("first", old), ("second", new)):
+        load = report.get(LOAD)
+        if load is not None and load.unsteady:
+            notes.append(f"The load of the {word} run was not steady, so its percentiles depend on its length.")
     here, there = {rule.id for rule in old.rules}, {rule.id for rule in new.rules}
     for word, names in (("first", here - there), ("second", there - here)):
         if names:
@@ -337,7 +382,9 @@ def _totals(old: LoadSummary, new: LoadSummary) -> Iterator[FigureChange]:
         if first is not None and second is not None:
             change, untested = _change(first, second), "not tested: one value per run"
             ratio = _ratio(first, second)
-            yield FigureChange(name, format_rate(first), format_rate(second), change, untested, ratio=ratio)
+            yield FigureChange(
+                name, format_rate(first), format_rate(second), change, untested, ratio=ratio, is_rate=True
+            )
 
 
 def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> Iterator[FigureChange]:

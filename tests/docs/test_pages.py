@@ -56,7 +56,7 @@ SHORTER = (
     (r"--duration (?!1s)\S+", "--duration 1s"),
     (r"--requests \d+", "--requests 8"),
     (r"--sweep 1,\S+", "--sweep 1,2"),
-    (r"--find-rate \S+", "--find-rate 8..8.4"),
+    (r"--find-rate \S+", "--find-rate 8..8.2"),
     (r"--repeats \d+", "--repeats 3"),
     (r"^rejoinder load (?=.*--max-change)(?!.*--repeats)", "rejoinder load --repeats 3 "),
     (r"--rejoinder-duration \d+", "--rejoinder-duration 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from rich.text import Text
 
 from rejoinder.formatting import format_percent, format_rate, format_seconds, join_list, one_line, plural
-from rejoinder.model.metrics import Place, times_shown
+from rejoinder.model.metrics import METRICS, TIMES, Place, times_shown
 from rejoinder.model.outcomes import (
     OUTCOMES,
     OutcomeCounts,
@@ -22,7 +23,7 @@ from rejoinder.model.outcomes import (
     settled,
 )
 from rejoinder.model.runfile import Run
-from rejoinder.model.samples import LoadSample, Repeat, RequestSample, SearchStep
+from rejoinder.model.samples import ChangeResult, LoadSample, Repeat, RequestSample, SearchStep
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.latencies import PART as LATENCIES
@@ -42,6 +43,7 @@ MEASUREMENT: Final = {
 _KEPT: Final = 0.9
 _NEVER_ENDED: Final = (RequestOutcome.TIMEOUT, RequestOutcome.CENSORED)
 """Outcomes of requests that had every chance to end and did not."""
+_SURE: Final = 0.05
 _REMEDY: Final = "Use more --processes or a dedicated machine."
 
 
@@ -92,6 +94,10 @@ class LoadSummary:
     """Which condition ended the run early, in a sentence; empty where none did."""
     warmed_up: int = 0
     """Requests of the warm-up, which no other figure counts."""
+    changes: list[tuple[str, float, bool]] = field(default_factory=list)
+    """Significant changes against the other side, the largest first: figure, share, and whether it is worse."""
+    compared: bool = False
+    """Whether the run was compared with another."""
     unsteady: str = ""
     """Why the run was not in a steady state; empty where it was, or where that is not known."""
     unchecked: int = 0
@@ -208,6 +214,19 @@ class LoadSummary:
         return ", ".join(plural(missed[kind], *words[kind]) for kind in words if missed[kind])
 
     @property
+    def changes_text(self) -> str:
+        """The largest significant changes, as a clause; empty for a run that was not compared."""
+        if not self.compared:
+            return ""
+        parts = (f"{name} {100 * share:+,.0f} %".replace("-", "−") for name, share, _ in self.changes[:2])
+        return ", ".join(parts) or "No significant change"
+
+    @property
+    def slower(self) -> bool:
+        """Whether a figure got significantly worse."""
+        return any(worse for _, _, worse in self.changes)
+
+    @property
     def limits_title(self) -> str:
         """What the limits of the run are called."""
         kinds = {objective.kind for objective in self.objectives}
@@ -309,6 +328,7 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.duration = total.issued
     load.ended_early = total.interrupted or bool(total.incomplete) or bool(total.aborted)
     load.waited = min((total.waited[outcome][0] for outcome in _NEVER_ENDED if outcome in total.waited), default=None)
+    load.changes, load.compared = _changes(total.changes), bool(total.changes)
     load.aborted = one_line(total.aborted, 300)
     load.warmed_up = total.warm_up.started if total.warm_up else 0
     load.rate, load.tokens_rate = total.rates.ok_per_s, total.rates.ok_output_tokens_per_s
@@ -337,6 +357,19 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
 def _clock(seconds: float) -> str:
     """Return a time of the run, to a millisecond in the first second, else to a tenth of a second."""
     return f"{seconds:.3f} s" if 0 < seconds < 1 else f"{seconds:,.1f} s"
+
+
+def _changes(results: list[ChangeResult]) -> list[tuple[str, float, bool]]:
+    """Return the significant changes, the largest first."""
+    found = []
+    for result in results:
+        metric, _, statistic = result.figure.partition(":")
+        row = METRICS.get(metric)
+        if row is None or result.change is None or result.p is None or result.p > _SURE or result.change <= -1:
+            continue
+        name = f"{row.label} {statistic}" if metric in TIMES else row.label
+        found.append((name, result.change, (result.change < 0) == row.higher_is_better))
+    return sorted(found, key=lambda change: -abs(math.log1p(change[1])))
 
 
 def page_values(load: LoadSummary, report: ReportModel) -> dict[str, Any]:

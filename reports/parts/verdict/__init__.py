@@ -122,13 +122,16 @@ def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
         broken = f" ({join_list(rules, 3)})" if rules else ""
         return Severity.FAIL, f"{load.failed_text}{broken}", *rest
     if load.missed:
-        return Severity.FAIL, load.missed_text, f"{load.succeeded_text}.", *rest
+        changed = f"{load.changes_text}: " if load.changes else ""
+        return Severity.FAIL, f"{changed}{load.missed_text}", f"{load.succeeded_text}.", *rest
     if not load.whole:
         return Severity.ERROR, "Inconclusive", "The run was cut short.", f"{load.succeeded_text}.", *rest
     if partial:
         word = "Interrupted" if report.run.interrupted else "Incomplete"
         return Severity.ERROR, f"{word}: {load.succeeded_text}", *rest
-    severity = Severity.PASS if not load.caution else Severity.WARN
+    severity = Severity.WARN if load.caution or load.slower else Severity.PASS
+    if load.changes_text:
+        return severity, load.changes_text, f"{load.succeeded_text}.", *rest
     return severity, load.succeeded_text, *rest
 
 

@@ -13,6 +13,7 @@ from rejoinder.model.footer import Footer
 from rejoinder.model.header import Header, RunTarget, new_header
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run
+from rejoinder.model.samples import Departure, Stationarity
 from rejoinder.model.verdict import Finding, Level, Problem, Status, Verdict
 from rejoinder.reports import Diff, diff_runs, render_diff_html, render_diff_markdown, render_diff_text
 from rejoinder.reports.diff import Change
@@ -144,6 +145,44 @@ def test_latencies_are_tested(factor: float, count: int, statement: str, loads: 
     diff = diff_runs(_loaded(loads, 1.0), _loaded(loads, factor, count))
     figure = next(figure for figure in diff.figures if figure.name == "E2E latency p50")
     assert figure.statement.startswith(statement)
+
+
+@pytest.mark.parametrize(
+    ("factor", "headline", "severity"),
+    [(3.0, "TTFT p50 rose 200 %", "warn"), (0.5, "TTFT p50 fell 50 %", "pass"), (1.0, "No signif", "pass")],
+)
+def test_two_loads_lead_with_the_largest_significant_change(
+    factor: float, headline: str, severity: str, loads: ModuleType
+) -> None:
+    diff = diff_runs(_loaded(loads, 1.0), _loaded(loads, factor))
+    assert diff.headline.startswith(headline)
+    assert diff.severity == severity
+
+
+def test_loads_that_were_set_differently_are_not_comparable(loads: ModuleType) -> None:
+    slower = _loaded(loads, 1.0)
+    assert slower.load is not None
+    slower.load.settings["rate"] = 20.0
+    diff = diff_runs(_loaded(loads, 1.0), slower)
+    assert diff.headline == "Not comparable: rate 40 before, 20 after"
+    assert diff.severity == "warn"
+
+
+def test_no_green_tick_stands_over_a_slowdown(examples: ModuleType, loads: ModuleType) -> None:
+    before, after = examples.green(), examples.green()
+    before.samples, after.samples = _loaded(loads, 1.0).samples, _loaded(loads, 3.0).samples
+    diff = diff_runs(before, after)
+    assert diff.severity == "warn"
+    assert diff.headline.startswith("No new findings, but under load TTFT p50 rose 200 %")
+
+
+def test_a_load_that_was_not_steady_is_noted(loads: ModuleType) -> None:
+    unsteady = _loaded(loads, 1.0)
+    assert unsteady.load is not None
+    queue = Departure(kind="queue", metric="in_flight", growth=4.7, text="The queue grew by 4.7 requests/s.")
+    unsteady.load.stationarity = Stationarity(state="not steady", departures=[queue])
+    notes = diff_runs(_loaded(loads, 1.0), unsteady).notes
+    assert any("second run was not steady" in note for note in notes)
 
 
 def test_a_load_that_ends_badly_now_is_a_new_failure(loads: ModuleType) -> None:
