@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Final
 
 from rejoinder.contract import load_dialect
@@ -26,7 +27,9 @@ from rejoinder.load.options import (
 )
 from rejoinder.load.schedule.arrivals import Phase, parse_arrivals, parse_phases, schedule
 from rejoinder.load.schedule.traces import read_trace
+from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.profiles import find_profile, load_profile
+from rejoinder.model.metrics import METRICS
 from rejoinder.wire.address import Address, candidate_addresses, parse_address
 from rejoinder.wire.request_options import RequestOptions, read_request_options
 
@@ -254,7 +257,7 @@ class LoadSettings(RunOptions):
         input_form_name(self.input_form)
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
-        parse_slos(self.slos)
+        self._check_that_slos_have_values()
         for text in self.abort_on:
             parse_abort(text, has_slos=bool(self.slos))
         warm_up_length(self.warm_up)
@@ -273,6 +276,23 @@ class LoadSettings(RunOptions):
                 f"--processes is {self.processes}, expected at most the concurrency {self.concurrency}.",
                 "Use fewer processes or a higher --concurrency.",
             )
+
+    def _check_that_slos_have_values(self) -> None:
+        """Raise :class:`UsageError` for an SLO on a metric that no request of this run can have."""
+        kinds = load_profile(self.profile).kinds if self.profile else ()
+        bodies = [body for kind in kinds for body in kind.corpus or [{"stream": not kind.background} | kind.body]]
+        bodies += read_corpus(Path(self.bodies)) if self.bodies else []
+        streams = not bodies or any(body.get("stream", True) for body in bodies)
+        tls = any(address.tls for address in candidate_addresses(self.url))
+        for slo in parse_slos(self.slos):
+            row = METRICS.get(slo.metric)
+            if row is not None and row.of_streams and not streams:
+                raise UsageError(
+                    f'The SLO "{slo.text}" limits the {row.label} of streams, but the workload requests none.',
+                    "Limit e2e, or set stream to true in the workload.",
+                )
+            if slo.metric == "tls" and not tls:
+                raise UsageError(f'The SLO "{slo.text}" limits TLS handshakes, but the URL is http.', "Use https.")
 
     def to_environment(self) -> dict[str, str]:
         """Return the settings as ``REJOINDER_LOAD_*`` variables; unset ones are left out."""

@@ -27,7 +27,7 @@ from rejoinder.formatting import format_seconds, plural, value_of
 from rejoinder.load.objectives.check_sample import NONE_VOIDED, Voided
 from rejoinder.load.objectives.confidence import lower_bound, share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import DISTRIBUTIONS, METRICS, RATES, SHARES, SPEEDS, TIMES, metric_named
+from rejoinder.model.metrics import DISTRIBUTIONS, METRICS, RATES, SHARES, SPEEDS, TIMES, metric_named, missing_of
 from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of, good_of, settled
 from rejoinder.model.samples import ChangeResult, Rates, SloResult
 
@@ -322,7 +322,7 @@ def describe(result: SloResult) -> str:
         unjudged = plural(result.unjudged, "response was", "responses were")
         return f"{result.text}: cannot be known ({unjudged} not checked against all rules)"
     if result.value is None:
-        return f"{result.text}: missed (no samples)"
+        return f"{result.text}: missed ({missing_of(result.metric)})"
     of = "request" if result.statistic in ("share", "rate") else "sample"
     notes = [plural(result.n, of)]
     if result.limits:

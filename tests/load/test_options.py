@@ -273,3 +273,24 @@ def test_a_bad_corpus_is_a_clear_error(tmp_path: Path, data: bytes | None, words
         path.write_bytes(data)
     with pytest.raises(UsageError, match=words):
         bodies(bodies=str(path))
+
+
+@pytest.mark.parametrize("slo", ["ttft:p99<300ms", "tpot<30ms", "output_tokens_per_user:p1>5/s"])
+def test_an_slo_that_no_request_can_have_a_value_for_is_refused(tmp_path: Path, slo: str) -> None:
+    path = tmp_path / "bodies.ndjson"
+    path.write_text('{"input": "a", "stream": false}\n{"input": "b", "stream": false}\n')
+    values = {"concurrency": 1, "slos": (slo, "goodput>=95%")}
+    with pytest.raises(UsageError, match="of streams, but the workload requests none"):
+        LoadSettings.complete(url="http://127.0.0.1", bodies=str(path), **values).check()
+    with pytest.raises(UsageError, match="of streams, but the workload requests none"):
+        LoadSettings.complete(url="http://127.0.0.1", profile="background", **values).check()
+    # A mixed workload has values of its streams.
+    path.write_text('{"input": "a", "stream": false}\n{"input": "b"}\n')
+    LoadSettings.complete(url="http://127.0.0.1", bodies=str(path), **values).check()
+    LoadSettings.complete(url="http://127.0.0.1", bodies=str(path), concurrency=1, slos=("e2e:p99<1s",)).check()
+
+
+def test_a_limit_on_tls_needs_tls() -> None:
+    LoadSettings.complete(url="https://127.0.0.1", concurrency=1, slos=("tls:p99<1s",)).check()
+    with pytest.raises(UsageError, match="the URL is http"):
+        LoadSettings.complete(url="http://127.0.0.1", concurrency=1, slos=("tls:p99<1s",)).check()

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
+from rejoinder.model.metrics import missing_of
 from rejoinder.model.samples import ChangeResult, ProbeSample, SloResult
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -164,7 +165,7 @@ def _verdict(result: SloResult) -> tuple[str, str, str]:
         return "fail", "cannot be known", result.unknown_text.partition(": ")[2]
     if not result.met:
         unended = f"{result.unended:,} without an end" if result.at_least else ""
-        return "fail", "missed", "nothing was measured" if result.value is None else unended
+        return "fail", "missed", missing_of(result.metric) if result.value is None else unended
     if result.needs is not None:
         return "warn", "met, uncertain", ""
     if result.certified is False:

@@ -56,8 +56,9 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``--max-change`` take it. ``per_request`` names the time of a single request that a limit without a statistic
     applies to; empty: there is none. ``rate_field`` names a rate in the ``load`` line. ``shown`` gives for each place
     the percentiles that it shows. ``pooled``: a request has many values, which hang together, so that they are not
-    tested. ``since`` names the metric that this one extends back to the scheduled start. ``unended`` is what it has
-    of a request without an end.
+    tested. ``since`` names the metric that this one extends back to the scheduled start. ``unended`` is what it has of
+    a request without an end. ``missing`` says why no request had a value, where none had. ``of_streams``: only streams
+    have values.
     """
 
     name: str
@@ -78,6 +79,8 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unended: Unended = Unended.NOTHING
     pooled: bool = False
     since: str = ""
+    missing: str = ""
+    of_streams: bool = False
 
     @property
     def meaning(self) -> str:
@@ -144,6 +147,12 @@ def metric_named(name: str) -> str:
     """Return the name of a metric that goes by a name or an alias, in any case; a stranger comes back in lower case."""
     name = name.lower()
     return next((row.name for row in METRICS.values() if name in row.aliases), name)
+
+
+def missing_of(name: str) -> str:
+    """Return why a metric has no value, where it has none: ``no response was a stream with content``."""
+    row = METRICS.get(name)
+    return row.missing if row is not None and row.missing else "no samples"
 
 
 def times_shown(place: Place) -> list[Metric]:

@@ -257,3 +257,14 @@ def test_a_speed_is_a_limit_for_each_request_too() -> None:
     assert [limits.keeps(RequestOutcome.OK, {"output_tokens_per_user": speed}) for speed in (19, 21)] == [False, True]
     widest = RequestLimits(parse_slos(["tokens_per_user:p1>20/s", "tokens_per_user:p10>30/s", "goodput>=1%"]))
     assert widest.texts == ["output_tokens_per_user>20/s"]
+
+
+def test_an_slo_without_a_value_says_what_was_missing() -> None:
+    slos = parse_slos(["tpot:p99<30ms", "ttft:p99<1s", "sched_lag:p99<1s"])
+    found = evaluate(slos, histograms={}, outcomes=counts(ok=3), good=3, rates=rates())
+    assert [describe(result) for result in found] == [
+        "tpot:p99<30ms: missed (no response had content in two reads and more than one token)",
+        "ttft:p99<1s: missed (no response was a stream with content)",
+        "sched_lag:p99<1s: missed (no samples)",
+    ]
+    assert [result.met for result in found] == [False, False, False]

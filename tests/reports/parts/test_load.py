@@ -94,7 +94,7 @@ def test_an_objective_of_a_share_decides_how_many_may_end_badly(loads: ModuleTyp
 def test_nothing_answered_is_a_page_too(examples: ModuleType, words: Any) -> None:
     text = words(examples.nothing_answered())
     assert "1 SLO missed" in text
-    assert "nothing was measured" in text
+    assert "no response was a stream with content" in text
     assert "0 of 20 requests succeeded. Other outcomes: 20 transport." in text
     assert "Latency by percentile" not in text
 
