@@ -190,14 +190,16 @@ def test_load_on_llamacpp_accounts_for_every_request(llamacpp: str) -> None:
     assert load is not None
     assert load.started > 0
     assert sum(load.outcomes.values()) == load.started
-    # Its streams are whole, and none that was judged keeps the contract; a server this fast may outrun the judge. It
-    # closes a connection after 100 requests without announcing it, and a load sends no request twice.
+    # Its streams are whole, though each breaks MUST rules; a server this fast may outrun the judge. It closes
+    # a connection after 100 requests without announcing it, and a load sends no request twice.
     outcomes = load.outcomes
-    assert set(outcomes) <= {"nonconforming", "ok", "censored", "transport"}
-    assert outcomes[RequestOutcome.NONCONFORMING] == load.judged > 0
-    assert code == 1
+    assert set(outcomes) <= {"ok", "unjudged", "censored", "transport"}
+    assert outcomes[RequestOutcome.OK] == load.judged == load.broken > 0
+    assert {"EVT-02", "EVT-10"} <= {row.rule for row in load.conformance}
+    assert not any(row.voided for row in load.conformance)
+    assert (code == 1) == bool(set(outcomes) - {"ok", "unjudged"})
     measured = {sample.metric: sample.values for sample in run.samples_of(HistogramSample)}
-    assert measured["ttft"].n == outcomes[RequestOutcome.NONCONFORMING] + outcomes.get(RequestOutcome.OK, 0)
+    assert measured["ttft"].n >= outcomes[RequestOutcome.OK] + outcomes.get(RequestOutcome.UNJUDGED, 0)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,8 @@ class ConformanceUnderLoad:
     @property
     def _consequence(self) -> str:
         voiding = self.voiding
+        if all(rule.known == rule.responses for rule in self.rules):
+            return "All are known failures."
         if not voiding:
             return "None of them voids a response."
         one = len(voiding) == 1

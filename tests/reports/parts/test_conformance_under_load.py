@@ -55,7 +55,9 @@ def test_rules_that_void_come_first(loads: ModuleType, report_of: Any, run_of: A
 def test_known_failures_are_named(loads: ModuleType, report_of: Any) -> None:
     samples = loads.recorded(sent(loads, {0: ["ACC-04"], 1: ["ACC-04"]}))
     samples[-1].conformance = [RuleUnderLoad(rule="ACC-04", responses=2, known=2)]
-    [rule] = report_of(*samples)[CONFORMANCE].rules
+    found = report_of(*samples)[CONFORMANCE]
+    assert found.sentence.endswith("break 1 MUST rule (ACC-04 ×2). All are known failures.")
+    [rule] = found.rules
     assert (rule.counted, rule.severity) == ("known failure", "known")
 
 
