@@ -32,7 +32,7 @@ def handle(exchange: Exchange, folder: Path) -> None:
     """Do all that is done with a reply that was received."""
     redactor = Redactor(KEY)
     masked = redactor.chunks(exchange.chunks)
-    assert sum(len(chunk.data) for chunk in masked) == len(exchange.body)
+    assert len(masked.body) == len(exchange.body)
     verdicts = judge([exchange], "openai")
     path = folder / f"{time.monotonic_ns()}.ndjson"
     with RunWriter(path) as writer:

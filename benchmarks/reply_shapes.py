@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rejoinder.contract import load_dialect
-from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.exchange import Chunks, Exchange, Outcome, Request
 
 _PLAIN = b'{"model":"m","input":"Hi"}'
 _STREAM = b'{"model":"m","input":"Hi","stream":true}'
@@ -41,14 +41,14 @@ class Shape:
         """Return an exchange whose reply has so many repetitions."""
         body = self.body(count)
         kind = self.content_type or ("text/event-stream" if self.stream else "application/json")
-        pieces = [body[at : at + self.piece] for at in range(0, len(body), self.piece)]
+        sizes = [min(self.piece, len(body) - at) for at in range(0, len(body), self.piece)]
         return Exchange(
             id="x",
             request=Request("POST", "/v1/responses", (), _STREAM if self.stream else _PLAIN),
             outcome=Outcome.COMPLETE,
             status=self.status,
             headers=(("content-type", kind),),
-            chunks=tuple(Chunk(0.001 * n, piece) for n, piece in enumerate(pieces)),
+            chunks=Chunks.of(body, [0.001 * n for n in range(len(sizes))], sizes),
             case="case",
             role="stream" if self.stream else "plain",
             tags=("valid",),

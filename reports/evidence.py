@@ -122,6 +122,7 @@ class Gatherer:
         self._target = target
         self._exchanges = exchanges
         self._events: dict[str, tuple[list[ServerEvent], int]] = {}
+        self._values: dict[tuple[str, int | None], Any] = {}
 
     def gather(self, finding: Finding) -> Evidence:
         """Return the evidence of a finding, as far as its exchange is in the run.
@@ -145,12 +146,12 @@ class Gatherer:
             stream = _stream(exchange, events, comments, problem)
             at = _at_fault(events, problem)
             if at is not None:
-                data = parse_json(events[at].data)
+                data = self._value(exchange, at, events[at].data)
                 if isinstance(data, (dict, list)):
                     reply = excerpt(data, problem.pointer, around=4, limit=14)
                     title = f"Data of event {at}"
         elif exchange.body:
-            data = exchange.json()
+            data = self._value(exchange, None, exchange.body)
             if isinstance(data, (dict, list)):
                 reply, title = excerpt(data, problem.pointer), "Response body"
             else:
@@ -169,6 +170,13 @@ class Gatherer:
             reply_text=text,
             dump=None if problem.offset is None else bytes_around(exchange.body, problem.offset),
         )
+
+    def _value(self, exchange: Exchange, event: int | None, text: bytes | str) -> Any:
+        """Return the parsed body of an exchange, or the data of an event; remembers the last one."""
+        key = exchange.id, event
+        if key not in self._values:
+            self._values = {key: parse_json(text)}
+        return self._values[key]
 
     def _parsed(self, exchange: Exchange) -> tuple[list[ServerEvent], int]:
         if exchange.id not in self._events:

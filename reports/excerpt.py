@@ -15,6 +15,10 @@ from rejoinder.validation import escape_key
 LINE_LIMIT: Final = 240
 LINE_WIDTH: Final = 78
 _TOKENS: Final = re.compile(r"\w+|\s+|.", re.DOTALL)
+_SEARCHED: Final = 5_000
+"""Lines in which the place that a pointer names is searched for; one that lies behind is not marked."""
+_COUNTED: Final = 1_000
+"""Lines that are counted once the place is found."""
 _MATCH_BUDGET: Final = 250_000
 """Product of token counts above which differences are not searched for inside the differing middle."""
 
@@ -119,10 +123,13 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
     place are shown; far ones are folded into gap lines. The result has at most about ``limit`` lines.
     """
     lines: list[tuple[str, str]] = []
+    found, whole = False, True
     try:
         for line in _lines(value, "", "", "", 0, pointer):
             lines.append(line)
-            if len(lines) >= 5000:  # far beyond what can be shown; what lies behind is not marked
+            found |= bool(pointer) and line[0] == pointer
+            if len(lines) >= (_COUNTED if found or not pointer else _SEARCHED):
+                whole = False
                 break
     except RecursionError:
         return [Line("(nested too deeply to show)", gap=True)]
@@ -138,7 +145,8 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
     excerpted = [Line(f"… {first:,} lines", gap=True)] if first else []
     excerpted += [Line(printable(truncate(lines[i][1], LINE_LIMIT)), hit=i == hit) for i in range(first, last)]
     if last < len(lines):
-        excerpted.append(Line(f"… {len(lines) - last:,} lines", gap=True))
+        more = f"{len(lines) - last:,}" if whole else f"more than {len(lines) - last:,}"
+        excerpted.append(Line(f"… {more} lines", gap=True))
     return excerpted
 
 

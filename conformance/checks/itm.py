@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
@@ -30,6 +30,7 @@ from rejoinder.validation import describe_schema
 
 _FINISHED: Final = ("completed", "incomplete", "failed")
 _RUNNING: Final = ("in_progress", "searching", "interpreting", "generating", "queued")
+_UNFINISHED: Final = ("incomplete", *_RUNNING)
 _EXPECTED: Final[Mapping[str, str]] = {
     "role": "non-empty string",
     "name": "non-empty string",
@@ -328,7 +329,7 @@ def completed_means_all(view: ExchangeView) -> Iterator[Problem | More]:
         (
             (i, item["status"])
             for i, item in enumerate(view.whole_output or ())
-            if isinstance(item, dict) and item.get("status") in ("incomplete", *_RUNNING)
+            if isinstance(item, dict) and item.get("status") in _UNFINISHED
         ),
         lambda place: in_response(
             view,
@@ -390,18 +391,17 @@ def id_type_status(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `type`, `id` and `status` of every item in the final output are strings."""
     parameters = view.dialect.response
 
-    def known(kind: Any) -> str:
-        return kind if isinstance(kind, str) and kind in view.dialect.item_types else ""
+    own = {*view.dialect.item_types, *parameters["id_optional"], *parameters["status_optional"]}
 
-    def optional(name: str, kind: Any) -> bool:
+    def optional(name: str, kind: str) -> bool:
         # The contract does not define the status of other types.
         if name == "status" and kind not in ("message", "function_call", "computer_call", "reasoning"):
             return True
-        return kind in parameters[f"{name}_optional"]
+        return name != "type" and kind in parameters[f"{name}_optional"]
 
-    def problem(place: tuple[int, dict[str, Any], str]) -> Problem:
-        i, item, name = place
-        kind, value = known(item.get("type")), item.get(name, ABSENT)
+    def problem(name: str, kind: str, place: tuple[int, dict[str, Any]]) -> Problem:
+        i, item = place
+        value = item.get(name, ABSENT)
         return in_response(
             view,
             f"Output item {i}{f' ({kind})' if kind else ''} {has_what(name, value)}.",
@@ -411,15 +411,17 @@ def id_type_status(view: ExchangeView) -> Iterator[Problem | More]:
             kind=kind,
         )
 
-    wrong = (
-        (i, item, name)
-        for i, item in enumerate(view.whole_output or ())
-        if isinstance(item, dict)  # RSP-05
-        for name in ("type", "id", "status")
-        if not isinstance(item.get(name), str)
-        and (name == "type" or is_set(item.get(name)) or not optional(name, item.get("type")))
-    )
-    yield from each(wrong, problem, lambda place: (place[2], known(place[1].get("type"))))
+    groups: dict[str, list[tuple[int, dict[str, Any]]]] = {"": []}
+    for i, item in enumerate(view.whole_output or ()):
+        if isinstance(item, dict):  # RSP-05
+            kind = item.get("type")
+            groups.setdefault(kind if isinstance(kind, str) and kind in own else "", []).append((i, item))
+    for kind, places in groups.items():
+        for name in ("type", "id", "status"):
+            wrong = (place for place in places if not isinstance(place[1].get(name), str))
+            if optional(name, kind):
+                wrong = (place for place in wrong if place[1].get(name) is not None)
+            yield from each(wrong, partial(problem, name, kind if kind in view.dialect.item_types else ""))
 
 
 @check("ITM-17", Subject.RESPONSE, needs=lambda view: any(isinstance(item.get("type"), str) for item in view.output))

@@ -263,9 +263,11 @@ class ExchangeView:
 
     def text_parts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield pointer (inside the response) and object of every output_text part of the final output."""
-        for i, k, part in self._content:
-            if part.get("type") == "output_text":
-                yield f"/output/{i}/content/{k}", part
+        return ((f"/output/{i}/content/{k}", part) for i, k, part in self._texts)
+
+    @cached_property
+    def _texts(self) -> list[tuple[int, int, dict[str, Any]]]:
+        return [place for place in self._content if place[2].get("type") == "output_text"]
 
     def content_parts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield pointer (inside the response) and object of every content part of the final output."""
@@ -293,7 +295,7 @@ class ExchangeView:
 
     def text(self) -> str:
         """Return the joined output_text of the final output."""
-        return "".join(part["text"] for _, part in self.text_parts() if isinstance(part.get("text"), str))
+        return "".join([part["text"] for _, _, part in self._texts if isinstance(part.get("text"), str)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeGuard, TypeVar
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
@@ -33,13 +34,20 @@ T = TypeVar("T")
 
 
 def each(
-    places: Iterable[T], build: Callable[[T], Problem], kind: Callable[[T], Hashable] = lambda place: None
+    places: Iterable[T], build: Callable[[T], Problem], kind: Callable[[T], Hashable] | None = None
 ) -> Iterator[Problem | More]:
     """Yield a problem for each of many places; of those beyond :data:`MAX_PLACES` of a kind only how many there are.
 
-    ``build`` makes the problem of a place. Problems of places with the same ``kind`` have the same event type, kind and
-    pointer but for indexes. Beyond :data:`MAX_KINDS` kinds the problems are counted.
+    ``build`` makes the problem of a place. Problems of places with the same ``kind`` (by default of all) have the same
+    event type, kind and pointer but for indexes. Beyond :data:`MAX_KINDS` kinds the problems are counted.
     """
+    if kind is None:
+        rest = iter(places)
+        problems = [build(place) for place in islice(rest, MAX_PLACES)]
+        yield from problems
+        if more := sum(1 for _ in rest):
+            yield More(problems[0], more)
+        return
     counts: dict[Hashable, int] = {}
     firsts: dict[Hashable, Problem] = {}
     others = 0

@@ -57,6 +57,10 @@ class _Node:
         self.left_out |= child is not None and child.left_out
 
 
+_EMPTY_ARRAY: Final = _Node()
+_EMPTY_OBJECT: Final = _Node(named={})
+
+
 @dataclass(frozen=True, slots=True)
 class Condensed:
     """A condensed value. Values with the same ``form`` have the same condensed value, but for strings and numbers.
@@ -154,9 +158,9 @@ class Condenser:
 
     def _visit(self, value: Any) -> tuple[int, Any, _Node | None]:
         if isinstance(value, dict):
-            return self._object(value)
+            return self._object(value) if value else (self._number((dict,)), value, _EMPTY_OBJECT)
         if isinstance(value, list):
-            return self._array(value)
+            return self._array(value) if value else (self._number((list,)), value, _EMPTY_ARRAY)
         return self._number(self._scalar(value)), value, None
 
     def _number(self, form: Hashable) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html.entities import html5
@@ -172,19 +172,18 @@ def _resolve(match: re.Match[str]) -> str:
     return match[4] or _ASCII_ENTITIES.get(match[9] or "", "")
 
 
-class _Joined:
-    """Pieces of a text joined, which knows where each character came from."""
+class _Sources:
+    """Knows where each character of joined pieces of a text came from."""
 
-    def __init__(self, source: str, spans: Sequence[_Span]) -> None:
+    def __init__(self, spans: Sequence[_Span]) -> None:
         self._spans = spans
         self._at: list[int] = []
         length = 0
         for begin, end in spans:
             self._at.append(length)
             length += end - begin
-        self.text = "".join([source[begin:end] for begin, end in spans])
 
-    def sources(self, span: _Span) -> Iterator[_Span]:
+    def of(self, span: _Span) -> Iterator[_Span]:
         """Yield where the characters of a span came from."""
         begin, end = span
         place = bisect_right(self._at, begin) - 1
@@ -237,9 +236,12 @@ class Redactor:
         if not self._folded or not text:
             return text
         spans = self._find(text, _LEVELS)
-        for joined in _joined_texts(text):
-            for span in self._find(joined.text, _LEVELS):
-                spans.extend(joined.sources(span))
+        for joined, pieces_of in _joined_texts(text):
+            found = self._find(joined, _LEVELS)
+            if found:  # only then it matters where its characters came from
+                source = _Sources(pieces_of())
+                for span in found:
+                    spans.extend(source.of(span))
         if not spans:
             return text
         pieces: list[str] = []
@@ -310,16 +312,20 @@ def _lower(text: str) -> str:
     return "".join([char.lower() if len(char.lower()) == 1 else char for char in text])
 
 
-def _joined_texts(text: str) -> Iterator[_Joined]:
-    """Yield what a reader may put together: a text without blanks, and the texts and deltas of a response."""
-    if _GAP.search(text):
-        yield _Joined(text, _between(text))
+def _joined_texts(text: str) -> Iterator[tuple[str, Callable[[], Sequence[_Span]]]]:
+    """Yield what a reader may put together: a text without blanks, and the texts and deltas of a response.
+
+    Each comes with what returns where its pieces are in the text.
+    """
+    without, gaps = _GAP.subn("", text)
+    if gaps:
+        yield without, lambda: _between(text)
     fields: dict[str, list[_Span]] = {}
     for match in _FIELD.finditer(text):
         fields.setdefault(match[1], []).append(match.span(2))
     for spans in fields.values():
         if len(spans) > 1:
-            yield _Joined(text, spans)
+            yield _join(text, spans)
     deltas = fields.get("delta", ())
     if len(deltas) > 1 and any(len(set(found) - {""}) > 1 for found in zip(*_INDEXES.findall(text), strict=True)):
         # Deltas of several parts may come in turns.
@@ -332,7 +338,11 @@ def _joined_texts(text: str) -> Iterator[_Joined]:
                 place = tuple(_INDEXES.findall(text, text.rfind("\n", 0, begin) + 1, ends))
             places.setdefault(place, []).append((begin, end))
         for spans in places.values():
-            yield _Joined(text, spans)
+            yield _join(text, spans)
+
+
+def _join(text: str, spans: Sequence[_Span]) -> tuple[str, Callable[[], Sequence[_Span]]]:
+    return "".join([text[begin:end] for begin, end in spans]), lambda: spans
 
 
 def _between(text: str) -> list[_Span]:

@@ -149,11 +149,11 @@ class SSEReader:
 
     def _usual(self, data: bytes, position: int, events: list[ServerEvent]) -> int:
         """Take events in the form that most streams have, which need no look at each line; return where they end."""
-        base, time = self._tail_at, self._time
+        base, time, most = self._tail_at, self._time, self.max_events
         while (match := _EVENT.match(data, position)) is not None:
             end = match.end()
             name, text = match[1], match[2]
-            if end - position > self.max_event or self.full:
+            if end - position > self.max_event or self._count >= most:
                 break
             try:
                 event, value = name.decode() if name else "", text.decode()
@@ -162,7 +162,10 @@ class SSEReader:
             t = self._t if time is None else time(base + end)
             events.append(ServerEvent(event, value, base + position, base + end, t))
             position = end
-            self._count_event(base + end)
+            self._count += 1
+            if self._count >= most:
+                self._count -= 1
+                self._count_event(base + end)
         return position
 
     def close(self) -> Iterator[ServerEvent]:
@@ -219,7 +222,8 @@ class SSEReader:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             line = raw.decode("utf-8", "replace")
-            self._fault("utf8", at + error.start, f"invalid UTF-8: {error.reason}")
+            if len(self.faults) < _MAX_FAULTS:
+                self._fault("utf8", at + error.start, f"invalid UTF-8: {error.reason}")
         name, _, value = line.partition(":")
         if value.startswith(" "):
             value = value[1:]
