@@ -62,13 +62,23 @@ class _Text:
         return value if not self.part.deltas_at and isinstance(value, str) else self.part.text
 
 
-def _texts(view: ExchangeView, *families: str) -> Iterator[_Text]:
-    """Yield the texts that were streamed by deltas or a typed done event of these families (part types)."""
+def _texts(view: ExchangeView, *families: str) -> list[_Text]:
+    """Return the texts that were streamed by deltas or a typed done event of these families (part types)."""
+    known = view.once(_texts_by_family)
+    if len(families) == 1:
+        return known.get(families[0], [])
+    found = [text for family in families for text in known.get(family, ())]
+    return sorted(found, key=lambda text: (text.item.position, text.part.container, text.part.position))
+
+
+def _texts_by_family(view: ExchangeView) -> dict[str, list[_Text]]:
+    found: dict[str, list[_Text]] = {}
     for item in view.fold.items:
         for part in item.parts:
             spec = part.spec
-            if spec is not None and spec.part in families and _is_placed(item, part):
-                yield _Text(item, part, spec.field, view.fold.place(item))
+            if spec is not None and _is_placed(item, part):
+                found.setdefault(spec.part, []).append(_Text(item, part, spec.field, view.fold.place(item)))
+    return found
 
 
 def _is_placed(item: ItemTrace, part: PartTrace) -> bool:
@@ -83,26 +93,29 @@ def _pointer(path: tuple[str | int, ...]) -> str:
 
 def _differences(view: ExchangeView, text: _Text, *kinds: str) -> Iterator[Problem]:
     """Yield a problem for each place of these kinds that repeats a text, and differs from its joined deltas."""
-    part, path, joined = text.part, _pointer(text.within), text.joined
-    for kind, value, numbers, pointer in (
-        ("done", part.typed, part.typed_at, f"/{text.field}"),
-        ("part", get(part.closed, text.field), part.closed_at, f"/part/{text.field}"),
-        ("item", get(text.item.closed, *text.within), text.item.closed_at, f"/item{path}"),
-    ):
-        if kind in kinds and isinstance(value, str) and value != joined:
-            event = view.events[numbers[0]]
-            message = _sizes(joined, value, event.type)
-            yield at_event(event, message, pointer, expected=joined, actual=value, kind=kind)
-    value = get(view.whole_output, text.place, *text.within)
-    if "response" in kinds and isinstance(value, str) and value != joined:
-        yield in_response(
-            view,
-            _sizes(joined, value, "the terminal response"),
-            f"/output/{text.place}{path}",
-            expected=joined,
-            actual=value,
-            kind="response",
-        )
+    part = text.part
+    for kind in kinds:
+        value: Any = None
+        if kind == "done":
+            value = part.typed
+        elif kind == "part":
+            value = get(part.closed, text.field) if part.closed_at else None
+        elif kind == "item":
+            value = get(text.item.closed, *text.within) if text.item.closed_at else None
+        elif kind == "response" and view.whole_output:
+            value = get(view.whole_output, text.place, *text.within)
+        if not isinstance(value, str) or value == (joined := text.joined):
+            continue
+        path = _pointer(text.within)
+        if kind == "response":
+            message, pointer = _sizes(joined, value, "the terminal response"), f"/output/{text.place}{path}"
+            yield in_response(view, message, pointer, expected=joined, actual=value, kind=kind)
+            continue
+        numbers = {"done": part.typed_at, "part": part.closed_at, "item": text.item.closed_at}[kind]
+        pointer = {"done": f"/{text.field}", "part": f"/part/{text.field}", "item": f"/item{path}"}[kind]
+        event = view.events[numbers[0]]
+        message = _sizes(joined, value, event.type)
+        yield at_event(event, message, pointer, expected=joined, actual=value, kind=kind)
 
 
 def _sizes(deltas: str, other: str, place: str) -> str:
@@ -123,7 +136,7 @@ def _everywhere(view: ExchangeView, *families: str) -> Iterator[Problem]:
 
 
 def _has(*families: str) -> Any:
-    return lambda view: any(True for _ in _texts(view, *families))
+    return lambda view: any(view.once(_texts_by_family).get(family) for family in families)
 
 
 def _place_rule(rule: str, kind: str, where: str) -> None:

@@ -33,10 +33,16 @@ _ZERO_TEXT: Final[Mapping[str, str]] = {
 }
 
 
-def _parts(view: ExchangeView, container: str = "content") -> Iterator[tuple[ItemTrace, PartTrace]]:
-    for item in view.fold.items:
-        for part in item.of(container):
-            yield item, part
+def _parts(view: ExchangeView, container: str = "content") -> list[tuple[ItemTrace, PartTrace]]:
+    return view.once(_content_parts) if container == "content" else _parts_in(view, container)
+
+
+def _content_parts(view: ExchangeView) -> list[tuple[ItemTrace, PartTrace]]:
+    return _parts_in(view, "content")
+
+
+def _parts_in(view: ExchangeView, container: str) -> list[tuple[ItemTrace, PartTrace]]:
+    return [(item, part) for item in view.fold.items for part in item.of(container)]
 
 
 def _has_text(view: ExchangeView) -> bool:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from rejoinder.conformance.judging.context import NO_CONTEXT, RunContext
 from rejoinder.contract import Dialect, EventSpec
 from rejoinder.fold import StreamFold
-from rejoinder.model.exchange import Exchange, Outcome, is_too_deep
+from rejoinder.model.exchange import Exchange, Outcome, is_too_deep, load_json
 from rejoinder.wire.sse import ServerEvent, SSEReader, read_events
 
 DONE_SENTINEL: Final = "[DONE]"
 
-_decode: Final = json.JSONDecoder().raw_decode
+T = TypeVar("T")
 
 
 def _parsed(text: str) -> tuple[Any, str, tuple[str, ...]]:
@@ -28,12 +28,8 @@ def _parsed(text: str) -> tuple[Any, str, tuple[str, ...]]:
         # Most events hold neither word, and the decoder without a hook is the fast one.
         if "NaN" in text or "Infinity" in text:
             value = json.loads(text, parse_constant=constants.append)
-        elif text[:1] in _BEGINNINGS:
-            value, end = _decode(text)
-            if end != len(text):
-                value = json.loads(text)  # which allows blanks at the end
         else:
-            value = json.loads(text)
+            value = load_json(text)
     except RecursionError:
         value, error = None, "nested too deeply"
     except ValueError as problem:
@@ -41,10 +37,6 @@ def _parsed(text: str) -> tuple[Any, str, tuple[str, ...]]:
     if is_too_deep(value, text):
         value, error = None, "nested too deeply"
     return value, error, tuple(constants)
-
-
-_BEGINNINGS: Final = frozenset('{["-0123456789tfn')
-"""How JSON begins when no blanks come before it."""
 
 
 class Event(NamedTuple):
@@ -81,6 +73,13 @@ class ExchangeView:
         self.exchange = exchange
         self.dialect = dialect
         self.run_context = run_context
+        self._made: dict[Callable[[ExchangeView], Any], Any] = {}
+
+    def once(self, make: Callable[[ExchangeView], T]) -> T:
+        """Return what a function makes of the view, which is made once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("T", self._made[make])
 
     @cached_property
     def _sent(self) -> dict[str, Any]:

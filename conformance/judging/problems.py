@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Any, Final, TypeGuard, TypeVar
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
@@ -45,7 +46,9 @@ def each(
         rest = iter(places)
         problems = [build(place) for place in islice(rest, MAX_PLACES)]
         yield from problems
-        if more := sum(1 for _ in rest):
+        number = count()
+        deque(zip(rest, number, strict=False), maxlen=0)  # the fastest way to count what an iterator has
+        if more := next(number):
             yield More(problems[0], more)
         return
     counts: dict[Hashable, int] = {}
@@ -53,18 +56,18 @@ def each(
     others = 0
     for place in places:
         which = kind(place)
-        count = counts.get(which, 0)
-        if count == 0 and len(counts) >= MAX_KINDS:
+        before = counts.get(which, 0)
+        if before == 0 and len(counts) >= MAX_KINDS:
             others += 1
             continue
-        counts[which] = count + 1
-        if count < MAX_PLACES:
+        counts[which] = before + 1
+        if before < MAX_PLACES:
             problem = build(place)
             firsts.setdefault(which, problem)
             yield problem
-    for which, count in counts.items():
-        if count > MAX_PLACES:
-            yield More(firsts[which], count - MAX_PLACES)
+    for which, places_of_kind in counts.items():
+        if places_of_kind > MAX_PLACES:
+            yield More(firsts[which], places_of_kind - MAX_PLACES)
     if others:
         yield More(None, others)
 

@@ -22,6 +22,8 @@ from itertools import accumulate, chain, pairwise
 from operator import eq
 from typing import Any, Final, NamedTuple, overload
 
+import msgspec
+
 from rejoinder.budgets import DEPTH, weight_of
 
 Headers = tuple[tuple[str, str], ...]
@@ -268,10 +270,22 @@ class Exchange:
             raise ValueError(f"not an exchange: {error!r}") from error
 
 
+def load_json(data: bytes | str, **options: Any) -> Any:
+    """Return what ``json.loads`` does, in a fraction of the time for what is JSON.
+
+    What the fast decoder refuses (other JSON has more: NaN, lone surrogates, numbers out of range) goes to
+    ``json.loads`` with these options, whose value or error is the result.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return json.loads(data, **options)
+
+
 def parse_json(data: bytes | str) -> Any:
     """Return the parsed JSON text, or ``None`` when it is empty, not JSON, or nested more than ``DEPTH`` deep."""
     try:
-        value = json.loads(data, parse_constant=_no_constant)
+        value = load_json(data, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
     return None if is_too_deep(value, data) else value

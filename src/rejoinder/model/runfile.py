@@ -27,11 +27,13 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+import msgspec
+
 from rejoinder.budgets import INPUT_RUN_LINE, INPUT_RUN_PIPE, INPUT_VALUES
 from rejoinder.errors import RunFileError, RunWriteError
 from rejoinder.formatting import one_line
 from rejoinder.input_file import read_bytes
-from rejoinder.model.exchange import Exchange
+from rejoinder.model.exchange import Exchange, load_json
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import FORMAT, VERSION, Header
 from rejoinder.model.samples import LoadSample, Sample, read_sample
@@ -129,7 +131,12 @@ class RunWriter:
 
     def exchange(self, exchange: Exchange) -> None:
         """Write one exchange."""
-        self._write({"kind": "exchange", **exchange.to_json()}, clean=True)
+        record = exchange.to_json()
+        chunks = record.pop("chunks")
+        # The times of many small chunks are longer than all the rest, and json takes long for them.
+        is_json = math.isfinite(sum(t for t, _ in chunks))
+        times = msgspec.json.encode(chunks).decode("ascii") if is_json else _text(chunks)
+        self._append(f'{{"kind":"exchange","chunks":{times},{_text(record)[1:]}')
 
     def verdict(self, verdict: Verdict) -> None:
         """Write the judgement on one rule."""
@@ -153,12 +160,10 @@ class RunWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, record: Mapping[str, Any], *, clean: bool = False) -> None:
-        try:
-            line = json.dumps(record, separators=(",", ":"), allow_nan=False)
-        except ValueError:
-            line = json.dumps(_finite(record), separators=(",", ":"))
-        line = line if clean else self.mask(line)
+    def _write(self, record: Mapping[str, Any]) -> None:
+        self._append(self.mask(_text(record)))
+
+    def _append(self, line: str) -> None:
         data = memoryview(f"{line}\n".encode())
         with self._lock:
             try:
@@ -223,7 +228,7 @@ def _record(line: bytes | None) -> Any:
     if line is None or line.count(b",") + line.count(b"[") + line.count(b"{") > INPUT_VALUES:
         return None
     try:
-        return json.loads(line)
+        return load_json(line)
     except (ValueError, RecursionError):
         return None
 
@@ -315,6 +320,13 @@ def _line_validator() -> Validator:
 def line_is_valid(record: Mapping[str, Any]) -> bool:
     """Return whether one parsed line is valid under the published schema."""
     return _line_validator().is_valid(record)
+
+
+def _text(record: Any) -> str:
+    try:
+        return json.dumps(record, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(record), separators=(",", ":"))
 
 
 def _finite(value: Any) -> Any:

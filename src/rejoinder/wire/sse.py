@@ -158,7 +158,8 @@ class SSEReader:
             try:
                 event, value = name.decode() if name else "", text.decode()
             except UnicodeDecodeError:
-                break
+                event = self._decoded(name or b"", base + match.start(1))
+                value = self._decoded(text, base + match.start(2))
             t = self._t if time is None else time(base + end)
             events.append(ServerEvent(event, value, base + position, base + end, t))
             position = end
@@ -218,12 +219,7 @@ class SSEReader:
         if self._size > self.max_event:
             self._drop(at)
             return
-        try:
-            line = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = raw.decode("utf-8", "replace")
-            if len(self.faults) < _MAX_FAULTS:
-                self._fault("utf8", at + error.start, f"invalid UTF-8: {error.reason}")
+        line = self._decoded(raw, at)
         name, _, value = line.partition(":")
         if value.startswith(" "):
             value = value[1:]
@@ -241,6 +237,15 @@ class SSEReader:
                 self._fault("field", at, f"retry is not a number of milliseconds: {value[:80]!r}")
         elif len(self.faults) < _MAX_FAULTS:
             self._fault("field", at, f"unknown field {name[:80]!r}, which readers ignore")
+
+    def _decoded(self, raw: bytes, at: int) -> str:
+        """Return bytes at an offset as text, and note the first that is not UTF-8."""
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            if len(self.faults) < _MAX_FAULTS:
+                self._fault("utf8", at + error.start, f"invalid UTF-8: {error.reason}")
+            return raw.decode("utf-8", "replace")
 
     def _make(self, end: int, *, terminated: bool) -> ServerEvent:
         return ServerEvent(
