@@ -21,7 +21,7 @@ from rejoinder.conformance.judging.context import Capability, RunContext
 from rejoinder.conformance.judging.controls import answered_items, answered_requests
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import MAX_KINDS, MAX_PLACES, More, repeated
+from rejoinder.conformance.judging.problems import LATER_PLACES, MAX_KINDS, MAX_PLACES, MAX_RUN_PLACES, More, repeated
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
 from rejoinder.conformance.judging.turns import CRASH, is_forgotten
 from rejoinder.conformance.judging.untested import UntestedRules
@@ -436,6 +436,8 @@ def problems_by_rule(
 class _RuleResult:
     """What the checks of one rule found: subjects judged, problems by subject, why others could not be judged.
 
+    ``kept`` is how many problems these are.
+
     ``judged_on`` and ``unsettled_on`` are the cases of which something, or nothing for now, can be said.
     """
 
@@ -443,6 +445,7 @@ class _RuleResult:
     problems: list[tuple[Sequence[ExchangeView], list[Problem]]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     declined: list[str] = field(default_factory=list)
+    kept: int = 0
     judged_on: set[str] = field(default_factory=set)
     unsettled_on: set[str] = field(default_factory=set)
 
@@ -488,7 +491,12 @@ def _run_check(registered: Registered, subjects: Iterable[Any], result: _RuleRes
         try:
             if registered.needs is not None and not registered.needs(subject):
                 continue
-            problems, reason = _gather(registered.run(subject))
+            flooded = result.kept >= MAX_RUN_PLACES
+            problems, reason = _gather(
+                registered.run(subject),
+                LATER_PLACES if flooded else MAX_PLACES,
+                LATER_PLACES if flooded else MAX_KINDS,
+            )
         except Exception as error:  # a check must never take the run down with it
             result.errors.append(f"{type(error).__name__} at exchange {views[0].exchange.id}: {error}")
             result.unsettled_on.update(view.exchange.case for view in views)
@@ -502,13 +510,14 @@ def _run_check(registered: Registered, subjects: Iterable[Any], result: _RuleRes
         result.judged_on.update(view.exchange.case for view in views)
         if problems:
             result.problems.append((views, problems))
+            result.kept += len(problems)
 
 
-def _gather(found: Iterable[Problem | More | Declined]) -> tuple[list[Problem], str]:
+def _gather(found: Iterable[Problem | More | Declined], most: int, most_kinds: int) -> tuple[list[Problem], str]:
     """Return the problems that a check yields, and the first reason why it can say nothing.
 
-    An endpoint decides how many problems a response has. Of each kind at most :data:`MAX_PLACES` places of an exchange
-    are kept, and of the kinds the first :data:`MAX_KINDS`; the first of them counts the others.
+    An endpoint decides how many problems a response has. Of each kind at most ``most`` places of an exchange are kept,
+    and of the kinds the first ``most_kinds``; the first of them counts the others.
     """
     problems: list[Problem] = []
     reason = ""
@@ -527,20 +536,21 @@ def _gather(found: Iterable[Problem | More | Declined]) -> tuple[list[Problem], 
         kind = problem.event_type, problem.kind, masked(problem.pointer)
         places = counts.get(kind)
         if places is None:
-            if len(counts) >= MAX_KINDS:
+            if len(counts) >= most_kinds:
                 other_kinds += again
                 continue
             places = counts[kind] = {}
         count = places[problem.exchange] = places.get(problem.exchange, 0) + again
         if count == 1:
             firsts[*kind, problem.exchange] = len(problems)
-        if count <= MAX_PLACES:
+        if count <= most:
             problems.append(problem)
         else:
             first = firsts[*kind, problem.exchange]
             more[first] = more.get(first, 0) + again
     for place, count in more.items():
-        problems[place] = replace(problems[place], message=problems[place].message + repeated(count))
+        message = problems[place].message + repeated(count)
+        problems[place] = replace(problems[place], message=message, more=count)
     if other_kinds:
         others = plural(other_kinds, "problem of another kind is", "problems of other kinds are")
         problems[0] = replace(problems[0], message=f"{problems[0].message} {others} not listed.")

@@ -9,13 +9,12 @@ occurrence of one and the same defect of the cause. A failure that nothing cover
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.judging.problems import MAX_PLACES
 from rejoinder.conformance.judging.turns import crash_kind, is_broken, status_code
 from rejoinder.contract import Follows, Rule, Within
 from rejoinder.model.verdict import DefectKey, Finding, Problem, Verdict, masked, place_in_response
@@ -28,6 +27,7 @@ class Occurrence(NamedTuple):
     object or in the event; each is ``None`` or empty where the problem is about more than that. ``words`` are what the
     endpoint wrote in a server error, with its status; empty for other responses and where they only say that an error
     occurred. ``nulls`` are the masked pointers to null in the request.
+    ``more`` is whether the exchange has further places with the same error, which were not kept.
     """
 
     exchange: str
@@ -37,6 +37,7 @@ class Occurrence(NamedTuple):
     pointer: str = ""
     words: str = ""
     nulls: frozenset[str] = frozenset()
+    more: bool = False
 
 
 Occurrences = Mapping[int, Sequence[Occurrence]]
@@ -54,6 +55,7 @@ def occurrence(problem: Problem, view: ExchangeView) -> Occurrence:
         _place(problem),
         _words(view),
         frozenset(_nulls(view.request, "")) if view.is_create and b"null" in exchange.request.body else frozenset(),
+        problem.more > 0,
     )
 
 
@@ -211,8 +213,7 @@ class _Covers:
         known = self._known.get(which)
         if known is None:
             theirs = [one for other in others for one in self._occurrences.get(id(other), ())]
-            counts = Counter(one.exchange for one in theirs)
-            full = {exchange for exchange, count in counts.items() if count >= MAX_PLACES}
+            full = {one.exchange for one in theirs if one.more}
             keys = _KEYS[within].theirs
             met = {key for one in theirs for key in keys(one)}
             known = self._known[which] = full, met

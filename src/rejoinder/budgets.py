@@ -115,13 +115,15 @@ MAX_EVENTS: Final = 300_000
 _BYTE: Final = 4
 _LINE: Final = 200
 _VALUE: Final = 32
+_ARRAY: Final = 100
+_OBJECT: Final = 240
 _CHUNK: Final = 64
 _STRUCTURE: Final = re.compile(rb"[,\[{]")
 
 
 def weight_of(body: bytes, chunks: int) -> int:
     """Return about how many bytes of memory a body takes while it is tested, which came in so many chunks."""
-    return _weight(len(body), body.count(b"\n"), _values(body), chunks)
+    return _weight(body, chunks)
 
 
 class ReplyMeter:
@@ -156,7 +158,7 @@ class ReplyMeter:
         if self._values + values > budget.values:
             at = _place(_STRUCTURE, data, budget.values - self._values)
             limits.append((at, f"more than {plural(budget.values, 'JSON value')}"))
-        weight = _weight(len(data), lines, values, 1)
+        weight = _weight(data, 1)
         if self._weight + weight > budget.weight:  # estimated as if it were spread evenly over the piece
             left = max(0, budget.weight - self._weight)
             limits.append((len(data) * left // weight, heavy))
@@ -179,8 +181,9 @@ class ReplyMeter:
         return f"the response has {self.exceeded}: rejoinder stopped reading after {plural(self.size, 'byte')}"
 
 
-def _weight(size: int, lines: int, values: int, chunks: int) -> int:
-    return _BYTE * size + _LINE * lines + _VALUE * values + _CHUNK * chunks
+def _weight(data: bytes, chunks: int) -> int:
+    values = _VALUE * data.count(b",") + _ARRAY * data.count(b"[") + _OBJECT * data.count(b"{")
+    return _BYTE * len(data) + _LINE * data.count(b"\n") + values + _CHUNK * chunks
 
 
 def _values(data: bytes) -> int:

@@ -46,6 +46,7 @@ from types import ModuleType
 from typing import Final
 
 from rejoinder.errors import ExtensionError, RejoinderError
+from rejoinder.formatting import one_line
 from rejoinder.input_file import read_text
 from rejoinder.toml_file import TomlFile
 from rejoinder.validation import Validator
@@ -61,7 +62,8 @@ _SCHEMA: Final = {
         "name": {
             "type": "string",
             "pattern": "^[a-z][a-z0-9]*$",
-            "description": "The name consists of lower-case letters and digits.",
+            "maxLength": 64,
+            "description": "The name consists of at most 64 lower-case letters and digits.",
         },
         "families": {
             "type": "object",
@@ -103,7 +105,10 @@ class Extension:
             text, hint = problem.message, problem.hint
         else:
             text = problem if isinstance(problem, str) else f"{type(problem).__name__}: {problem}"
-        return ExtensionError(f"The extension {self.name} cannot be used: {where}: {text.rstrip('.')}.", hint)
+        return ExtensionError(
+            f"The extension {self.name} cannot be used: {where}: {one_line(text, 600).rstrip('.')}.",
+            hint or "Correct the file.",
+        )
 
     def _place(self, part: str, error: Exception) -> str:
         """Return the innermost line of the extension that an error went through."""

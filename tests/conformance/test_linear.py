@@ -7,6 +7,7 @@ import re
 import sys
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -208,3 +209,31 @@ def test_kinds_of_problems_are_bounded() -> None:
     assert max(len(verdict.findings) for verdict in verdicts) == MAX_KINDS
     most = max(verdicts, key=lambda verdict: len(verdict.findings))
     assert most.findings[0].evidence.message.endswith("problems of other kinds are not listed.")
+
+
+MANY = ["output of objects without type", "output of deep values", "events without fields", "deltas without place"]
+
+
+@pytest.mark.slow(2)
+@pytest.mark.parametrize("name", MANY)
+def test_many_responses_take_no_more_memory_than_they_weigh(name: str) -> None:
+    """A check ends when the weights of its responses reach a limit, so they must not be lower than what is used."""
+    exchanges = [replace(shapes.SHAPES[name].exchange(12_000), id=f"x{n}", case=f"case{n}") for n in range(40)]
+    judge(exchanges[:1], "openai")
+    tracemalloc.start()
+    try:
+        judge(exchanges, "openai")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.3 * sum(exchange.weight for exchange in exchanges)
+
+
+def test_places_of_one_error_in_many_responses_are_bounded() -> None:
+    one = shapes.PLAIN["output of objects without type"].exchange(30_000)
+    number = 30
+    exchanges = [replace(one, id=f"x{n}", case=f"case{n}") for n in range(number)]
+    verdict = next(one for one in judge(exchanges, "openai") if one.rule == "ITM-16")
+    finding = next(one for one in verdict.findings if one.evidence.pointer.endswith("/type"))
+    assert (verdict.failed, finding.count) == (number, number)
+    assert finding.evidence.exchange == "x0"

@@ -22,10 +22,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from rejoinder import contract
 from rejoinder.cli import COMMANDS, _load
 from rejoinder.conformance.baseline import read_baseline
-from rejoinder.contract import _source, load_dialect
+from rejoinder.contract import _source, extension_records, load_dialect, load_families, load_features, load_rules
 from rejoinder.errors import RejoinderError
+from rejoinder.extensions import set_extensions
 from rejoinder.load.schedule.traces import read_trace
 from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.profiles import load_profile
@@ -53,6 +55,7 @@ def verdict(kind: Kind, data: bytes, folder: Path) -> str:
     A reader takes the file, or raises one sentence that names it, with what to do next.
     """
     path = folder / kind.file
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
     try:
         kind.read(path)
@@ -88,6 +91,25 @@ def _reported(path: Path) -> None:
 def _dialect(path: Path) -> None:
     _source._parse.cache_clear()  # each text is another dialect, which a long run would keep
     load_dialect(path)
+
+
+def _extension(path: Path) -> None:
+    """Use the extension that a file is a part of; the other files of its folder are sound."""
+    folder = path.parent if path.parent.name != "rules" else path.parent.parent
+    (folder / "rules").mkdir(exist_ok=True)
+    for name, text in _EXTENSION.items():
+        if folder / name != path:
+            (folder / name).write_text(text, "utf-8")
+    contract._rules._load_rules.cache_clear()
+    contract._features._load_features.cache_clear()
+    try:
+        set_extensions([folder])
+        load_families()
+        load_features()
+        load_rules()
+        extension_records()
+    finally:
+        set_extensions([])
 
 
 def _extra_body(path: Path) -> None:
@@ -137,6 +159,30 @@ add."/properties/route" = { type = "string", minLength = 1 }
 [overlay.events]
 exclude."/$defs/response.output_text.delta/required" = ["logprobs"]
 """
+_EXTENSION: Final = {
+    "extension.toml": """name = "own"
+[families]
+NAUGHTY = "Own gateway"
+""",
+    "features.toml": """[own_greeting]
+title = "greetings"
+at = "/greeting"
+is = ["Hello"]
+shows = "/output/*/type"
+shown = ["greeting"]
+example = { greeting = "Hello" }
+""",
+    "rules/naughty.toml": """[[rule]]
+id = "NAUGHTY-01"
+title = "greeting is repeated"
+statement = "A response repeats the `greeting` of its request."
+level = "SHOULD"
+levels = { openai = "OFF" }
+features = ["own_greeting"]
+argument = "Clients show it."
+""",
+}
+"""A small extension, by the names of its files."""
 _MOONCAKE: Final = """{"timestamp": 0, "input_length": 6755, "output_length": 500, "hash_ids": [0, 1, 2]}
 {"timestamp": 27482, "input_length": 7319, "output_length": 490, "hash_ids": [0, 14, 15]}
 """
@@ -179,6 +225,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         ],
         _dialect,
     ),
+    "extension": Kind("extension.toml", _texts(_EXTENSION["extension.toml"]), _extension),
+    "extension rules": Kind("rules/naughty.toml", _texts(_EXTENSION["rules/naughty.toml"]), _extension),
+    "extension features": Kind("features.toml", _texts(_EXTENSION["features.toml"]), _extension),
     "body": Kind("naughty-body.json", _texts('{"metadata": {"tenant": "a"}, "temperature": 0.5}'), _extra_body),
     "run": Kind("run.ndjson", _stored("tests/model/v1", "*.ndjson"), _reported),
 }
@@ -354,7 +403,7 @@ def main(arguments: list[str]) -> int:
             key = f"{name}: {places[-1] if places else re.sub(r'[^a-z ]', '', problem)[:60]}"
             if problem and key not in found:
                 found[key] = problem
-                (crashes / f"{len(found)}-{KINDS[name].file}").write_bytes(data)
+                (crashes / f"{len(found)}-{Path(KINDS[name].file).name}").write_bytes(data)
                 print(f"== {len(found)}. {key}\n{problem[-1500:]}\n", flush=True)
     print(f"{tried}; {len(found)} kinds of problems, inputs in {crashes}")
     return int(bool(found))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+import msgspec
+
 from rejoinder.errors import ContractError
 from rejoinder.extensions import Extension, extensions, read_file
+from rejoinder.formatting import one_line
 from rejoinder.model.exchange import parse_json
 
 FILE: Final = "features.toml"
@@ -71,8 +74,14 @@ def load_features() -> Mapping[str, Feature]:
 
 
 @cache
+def shipped_features() -> Mapping[str, Feature]:
+    """Return the features of rejoinder itself by name."""
+    return _read(tomllib.loads(files("rejoinder.contract").joinpath(FILE).read_text("utf-8")))
+
+
+@cache
 def _load_features(used: tuple[Extension, ...]) -> Mapping[str, Feature]:
-    found = _read(tomllib.loads(files("rejoinder.contract").joinpath("features.toml").read_text("utf-8")))
+    found = dict(shipped_features())
     for extension in used:
         path = extension.folder / FILE
         file = read_file(path)
@@ -90,14 +99,20 @@ def _load_features(used: tuple[Extension, ...]) -> Mapping[str, Feature]:
 def _read(raw: Mapping[str, Any]) -> dict[str, Feature]:
     found = {}
     for name, row in raw.items():
+        where = f"{FILE}: invalid row {one_line(name, 80)}"
+        if not isinstance(row, dict):
+            raise ContractError(f"{where}: it is no table.")
+        given = {"values" if key == "is" else key: value for key, value in row.items()}
+        if unknown := sorted(given.keys() - _FIELDS):
+            raise ContractError(f"{where}: {one_line(unknown[0], 80)} is not a known key.")
         try:
-            fields: dict[str, Any] = {
-                "values" if key == "is" else key: tuple(v) if isinstance(v, list) else v for key, v in row.items()
-            }
-            found[name] = Feature(name, **fields)
-        except (AttributeError, TypeError) as error:
-            raise ContractError(f"{FILE}: invalid row {name}: {error}.") from error
+            found[name] = msgspec.convert({**given, "name": name}, Feature)
+        except msgspec.ValidationError as error:
+            raise ContractError(f"{where}: {one_line(str(error), 300)}.") from error
     return found
+
+
+_FIELDS: Final = frozenset(field.name for field in fields(Feature)) - {"name"}
 
 
 def _texts(response: Any) -> Iterator[str]:

@@ -47,10 +47,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from rejoinder.contract._features import load_features
+from rejoinder.contract._features import load_features, shipped_features
 from rejoinder.contract._source import dialect_names
 from rejoinder.errors import ContractError, suggest
 from rejoinder.extensions import MANIFEST, Extension, extensions
+from rejoinder.input_file import parse_toml, read_text
 from rejoinder.model.effect import Effect
 from rejoinder.model.header import ExtensionRecord
 from rejoinder.model.verdict import Level
@@ -216,8 +217,13 @@ def load_rules() -> Mapping[str, Rule]:
 
 
 @cache
+def _shipped_rules() -> Mapping[str, Rule]:
+    return read_rules(files("rejoinder.contract").joinpath("rules"), FAMILIES, shipped_features())
+
+
+@cache
 def _load_rules(used: tuple[Extension, ...]) -> Mapping[str, Rule]:
-    rules = dict(read_rules(files("rejoinder.contract").joinpath("rules"), FAMILIES, load_features()))
+    rules = dict(_shipped_rules())
     for extension in used:
         for family in extension.families:
             if family in FAMILIES:
@@ -332,7 +338,8 @@ def read_rules(folder: Path | Traversable, families: Iterable[str], features: Co
 def _rules_of(folder: Path | Traversable, name: str, family: str, features: Collection[str]) -> Iterator[Rule]:
     file = f"{folder.name}/{name}"
     try:
-        raw = tomllib.loads(folder.joinpath(name).read_text("utf-8"))
+        path = folder.joinpath(name)
+        raw = parse_toml(read_text(path) if isinstance(path, Path) else path.read_text("utf-8"))
     except OSError as error:
         raise ContractError(f"Cannot read {file}, the rules of family {family}: {error.strerror}.") from error
     except ValueError as error:

@@ -72,7 +72,7 @@ class Problem:
     ``None``; ``event`` the zero-based number of the event in the stream; ``offset`` the byte offset in the body for
     framing faults; ``kind`` distinguishes problems of one rule when event type and pointer do not, and is part of the
     finding's fingerprint, which never depends on ``message``. ``exchange`` is filled in by the judge unless the check
-    looked at a whole case.
+    looked at a whole case. ``more`` counts further places in the exchange with the same error, which the message names.
     """
 
     message: str
@@ -84,6 +84,7 @@ class Problem:
     kind: str = ""
     offset: int | None = None
     exchange: str = ""
+    more: int = 0
 
     def texts(self, write: Callable[[Any], str] = compact_json) -> dict[str, str]:
         """Return the expected and the actual value as text, by the names ``expected`` and ``actual``.
