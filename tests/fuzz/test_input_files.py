@@ -19,7 +19,7 @@ from rejoinder.errors import ContractError
 from rejoinder.validation import Validator
 
 HERE = Path(__file__).parent
-EXAMPLES = {"profile": 60, "dialect": 40, "run": 20}
+EXAMPLES = {"profile": 60, "dialect": 40, "run": 20, "extension": 40, "extension rules": 40, "extension features": 40}
 """Mutations of a kind of file that CI tries, if not 100; these take longer."""
 
 
@@ -46,6 +46,7 @@ def test_examples_are_taken(name: str, tmp_path: Path) -> None:
     if name == "profile":
         for shipped in (HERE.parents[1] / "load" / "workload" / "shipped").glob("*.ndjson"):
             (tmp_path / shipped.name).write_bytes(shipped.read_bytes())
+    (tmp_path / kind.file).parent.mkdir(exist_ok=True)
     for example in examples:
         (tmp_path / kind.file).write_bytes(example)
         kind.read(tmp_path / kind.file)
