@@ -19,7 +19,7 @@ MAX_PLACES: Final = 1_000
 """How many places of one kind of problem are kept for one exchange. The message of the first counts the others."""
 MAX_KINDS: Final = 200
 """How many kinds of problems a check keeps for one exchange, or for one case."""
-MAX_RUN_PLACES: Final = 10_000
+MAX_RUN_PLACES: Final = 4_000
 """How many places a rule keeps in all before it keeps fewer of each further exchange."""
 LATER_PLACES: Final = 20
 """How many places of one kind of problem, and how many kinds, are then kept for one exchange."""

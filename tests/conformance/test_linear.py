@@ -214,11 +214,11 @@ def test_kinds_of_problems_are_bounded() -> None:
 MANY = ["output of objects without type", "output of deep values", "events without fields", "deltas without place"]
 
 
-@pytest.mark.slow(2)
+@pytest.mark.slow(4)
 @pytest.mark.parametrize("name", MANY)
 def test_many_responses_take_no_more_memory_than_they_weigh(name: str) -> None:
     """A check ends when the weights of its responses reach a limit, so they must not be lower than what is used."""
-    exchanges = [replace(shapes.SHAPES[name].exchange(12_000), id=f"x{n}", case=f"case{n}") for n in range(40)]
+    exchanges = [replace(shapes.SHAPES[name].exchange(24_000), id=f"x{n}", case=f"case{n}") for n in range(40)]
     judge(exchanges[:1], "openai")
     tracemalloc.start()
     try:
@@ -226,7 +226,8 @@ def test_many_responses_take_no_more_memory_than_they_weigh(name: str) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 1.3 * sum(exchange.weight for exchange in exchanges)
+    # Beside that, each rule keeps a bounded number of places.
+    assert peak < 1.1 * sum(exchange.weight for exchange in exchanges) + 35_000_000
 
 
 def test_places_of_one_error_in_many_responses_are_bounded() -> None:
