@@ -95,7 +95,8 @@ def _content(element: Callable[[int], Any]) -> Shape:
     return _plain(lambda n: response(output=[message([element(i) for i in range(n)])]))
 
 
-def _deep(depth: int) -> Any:
+def deep(depth: int) -> Any:
+    """Return a value that is nested so deep."""
     value: Any = 0
     for level in range(depth):
         value = [value] if level % 2 else {"a": value}
@@ -119,7 +120,7 @@ PLAIN: Mapping[str, Shape] = {
         lambda i: {"type": "function_call", "id": f"f{i}", "call_id": f"c{i}", "name": "f", "arguments": "{}"}
     ),
     "output of reasoning": _output(lambda i: {"type": "reasoning", "id": f"r{i}", "summary": []}),
-    "output of deep values": _output(lambda i: _deep(40)),
+    "output of deep values": _output(lambda i: deep(40)),
     "content of numbers": _content(lambda i: 1),
     "content of empty objects": _content(lambda i: {}),
     "content of bare parts": _content(lambda i: {"type": "output_text"}),
