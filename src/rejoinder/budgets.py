@@ -122,7 +122,7 @@ _STRUCTURE: Final = re.compile(rb"[,\[{]")
 
 
 def weight_of(body: bytes, chunks: int) -> int:
-    """Return about how many bytes of memory a body takes while it is tested, which came in so many chunks."""
+    """Return about how many bytes of memory a body takes while it is tested; ``chunks`` is their number."""
     return _weight(body, chunks)
 
 
