@@ -75,11 +75,13 @@ class Seen:
     answer: Answer | None = None
     is_response: bool = True
     """Whether what was sent is a response at all, not an error or an empty body."""
+    stays_open: bool = False
+    """Whether the body has no end, so that it is over only when the client leaves."""
 
     @property
     def over(self) -> float | None:
         """When the server was done with it, in one way or another."""
-        ends = [at for at in (self.end, self.gone) if at is not None]
+        ends = [at for at in (None if self.stays_open else self.end, self.gone) if at is not None]
         return min(ends) if ends else None
 
 

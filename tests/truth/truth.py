@@ -72,7 +72,7 @@ def figure_of(values: Sequence[Value], statistic: str) -> Figure | None:
         return None
     low = rank(seconds, percent)
     high = rank([math.inf if value.open else value.seconds for value in values], percent)
-    return Figure(low, low != high)
+    return Figure(low, high > 1.01 * low + 0.001)
 
 
 @dataclass(frozen=True)
@@ -177,9 +177,15 @@ class Met:
         return [one.end - one.served for one in good if one.end is not None and one.served is not None]
 
     def usage(self, field: str) -> int:
-        """Return a sum over the usage of all whole answers."""
+        """Return a sum over the usage of all whole answers; ``output`` has the deltas of those that were cut too."""
         answers = [one.answer.counted for one in self.seen if one.fate in ANSWERED and one.answer]
-        return sum(getattr(usage, field) for usage in answers if usage)
+        cut = self.cut_tokens if field == "output" else 0
+        return cut + sum(int(getattr(usage, field)) for usage in answers if usage)
+
+    @property
+    def cut_tokens(self) -> int:
+        """The tokens that were sent of answers that did not end: a word each."""
+        return sum(count for one in self.seen if one.fate in WITHOUT_END for _, count in one.content)
 
     def in_flight(self, low: float, high: float) -> float:
         """Return how many requests were at the server on average in a part of the run."""
@@ -203,12 +209,12 @@ def _values(one: Seen, metric: str) -> list[Value]:
             return [Value(later[0] - earlier[0]) for earlier, later in pairwise(one.content)]
         case "max_gap":
             gaps = [later[0] - earlier[0] for earlier, later in pairwise(one.content)]
-            return [Value(max(gaps))] if gaps else []
+            return [Value(max(gaps), open=cut)] if gaps else []
         case "tail":
             return [Value(one.end - one.content[-1][0])] if one.content and one.end is not None else []
         case "tpot":
             usage = one.answer.counted if one.answer else None
-            if usage is None or cut or len(one.content) < 2 or one.end is None:
+            if (usage is None and not cut) or len(one.content) < 2:
                 return []
             after = _seen_tokens(one) * (1 - one.content[0][1] / sum(count for _, count in one.content))
             return [Value((one.content[-1][0] - one.content[0][0]) / after)] if after else []
@@ -228,13 +234,15 @@ def _values(one: Seen, metric: str) -> list[Value]:
             raise ValueError(metric)
     if at is not None:
         return [Value(at - begun)]
-    if metric in ("ttft", "ttfo", "e2e") and cut and one.gone is not None:
+    if metric in ("ttfb", "ttfe", "ttft", "ttfo", "e2e") and cut and one.gone is not None:
         return [Value(one.gone - begun, open=True)]
     return []
 
 
 def _seen_tokens(one: Seen) -> int:
-    """Return how many of the tokens came as deltas: hidden reasoning did not."""
+    """Return how many of the tokens came as deltas: hidden reasoning did not, nor what was never sent."""
+    if one.fate in WITHOUT_END:
+        return sum(count for _, count in one.content)
     assert one.answer is not None
     usage = one.answer.counted
     assert usage is not None

@@ -47,9 +47,9 @@ async def served(call: Call, slots: asyncio.Semaphore, answer: Answer = SERVICE)
         not_below("e2e:p90", 8500),
         seconds=20,
     ),
-    case("--find-rate 5..50 --slo 'e2e:p99<3s' --duration 4s", highest(0.95, 21.06, slots=4), seconds=60),
-    case("--find-rate 5..50 --slo 'e2e:p99<400ms' --duration 4s", highest(0.85, 21.06, slots=4), seconds=60),
-    case("--find-concurrency 1..16 --slo 'e2e:p90<500ms' --duration 4s", highest(7, 10), seconds=60),
+    case("--find-rate 15..30 --slo 'e2e:p99<3s' --duration 4s", highest(0.95, 21.06, slots=4), seconds=300),
+    case("--find-rate 15..30 --slo 'e2e:p99<400ms' --duration 4s", highest(0.85, 21.06, slots=4), seconds=300),
+    case("--find-concurrency 4..16 --slo 'e2e:p90<500ms' --duration 4s", highest(7, 10), seconds=300),
     case("--sweep 1,2,4,8 --duration 3s", knee(4), seconds=16),
 )
 async def queue4(call: Call) -> None:
