@@ -18,9 +18,9 @@ from tests.truth.server import BEHAVIOURS
 from tests.truth.trial import PENDING, Trial, trial
 
 ALL: Final = os.environ.get("TRUTH") == "all"
-SAMPLE: Final = 26.0
+SAMPLE: Final = 32.0
 """Seconds of load that a sample takes."""
-START: Final = 2.5
+START: Final = 2.0
 """Seconds that a command takes beside its load."""
 LONG: Final = 60.0
 """Seconds from which on a case is tried twice at most."""

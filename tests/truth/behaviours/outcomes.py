@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 from tests.truth.answers import Answer, End, Piece, pieces, response_object, tokens
@@ -118,7 +119,7 @@ async def close_in_stream(call: Call) -> None:
 async def no_terminal_event(call: Call) -> None:
     await call.answer(most=8 if every(call, 4) else None)
     if call.seen.end is None:
-        call.seen.fate = Fate.TRUNCATED
+        call.seen.fate, call.seen.gone = Fate.TRUNCATED, time.monotonic()
         call.write(b"0\r\n\r\n")
 
 
