@@ -70,14 +70,14 @@ class Case:
         return words[words.index(option) + 1] if option in words else None
 
     @property
-    def searches(self) -> bool:
-        """Whether it is a search over several loads, of which the run file holds one."""
-        return any(word in ("--sweep", "--find-rate", "--find-concurrency") for word in self.words)
+    def is_part(self) -> bool:
+        """Whether the run file holds a part of what the server sees: one load of a search, or no warm-up."""
+        return any(word in ("--sweep", "--find-rate", "--find-concurrency", "--warm-up") for word in self.words)
 
     @property
     def expected(self) -> list[Expectation]:
         """Everything that must hold after it."""
-        if self.searches:
+        if self.is_part:
             return list(self.holds)
         departs = any(one.name.startswith(NOT_STEADY) for one in self.holds)
         return [*for_all((*self.without, "steady") if departs else self.without), *self.holds]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.truth.answers import Answer, tokens
-from tests.truth.expect import case, departs, near, rate, share, slo
+from tests.truth.expect import case, code, departs, near, rate, requests, share, slo
 from tests.truth.server import Call, behaviour
 
 change = partial(behaviour, "change")
@@ -31,6 +31,7 @@ async def pause(call: Call) -> None:
 @change(
     "The first 20 requests take 1 s, the others 50 ms.",
     case("--concurrency 4 --duration 9s", near("ttft:p50", 50), departs("beginning"), seconds=10),
+    case("--concurrency 4 --duration 4s --warm-up 30", near("ttft:p50", 50), near("ttft:p90", 50), seconds=13),
 )
 async def warm_up(call: Call) -> None:
     await call.answer(Answer(tokens(first=1.0 if call.number < 20 else 0.05)))
@@ -62,6 +63,7 @@ async def slow_half_way(call: Call) -> None:
         seconds=5,
     ),
     case("--concurrency 4 --duration 4s", near("ttft:p50", 50), departs("change"), seconds=5),
+    case("--rate 20 --duration 20s --abort-on 'error>30%'", requests(50, 160), code(1), without=("steady",), seconds=7),
 )
 async def bad_half_way(call: Call) -> None:
     if call.since_start < 2:
