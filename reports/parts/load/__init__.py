@@ -356,7 +356,9 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
 
 def _clock(seconds: float) -> str:
     """Return a time of the run, to a millisecond in the first second, else to a tenth of a second."""
-    return f"{seconds:.3f} s" if 0 < seconds < 1 else f"{seconds:,.1f} s"
+    if seconds < 0.0005:
+        return "0 s"
+    return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:,.1f} s"
 
 
 def _changes(results: list[ChangeResult]) -> list[tuple[str, float, bool]]:
