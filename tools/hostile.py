@@ -52,9 +52,10 @@ def record(trials: list[Trial]) -> None:
     for one in trials:
         if told(one.behaviour, one.mode) and one.ended is not None:
             table = document.setdefault(one.behaviour.name, tomlkit.table())
-            account = tomlkit.inline_table()
-            account.update(one.account)
-            table[one.mode] = account
+            if one.mode not in table or not one.keeps(table[one.mode]):
+                account = tomlkit.inline_table()
+                account.update(one.account)
+                table[one.mode] = account
     EXPECTED.write_text(tomlkit.dumps(document), "utf-8")
 
 

@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from markdown_it import MarkdownIt
@@ -92,6 +92,15 @@ class Trial:
     mode: Mode
     ended: Ended | None
     problems: tuple[str, ...]
+
+    def keeps(self, expected: dict[str, Any]) -> bool:
+        """Return whether the exit code is the expected one, and the sentence the expected one or one of a list.
+
+        A list has the sentences between which a race of the network decides.
+        """
+        says = expected["says"]
+        said = self.sentence in (says if isinstance(says, list) else [says])
+        return said and self.account["code"] == expected["code"]
 
     @property
     def account(self) -> dict[str, int | str]:

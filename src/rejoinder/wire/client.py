@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
 import ssl
@@ -440,7 +441,9 @@ def _connect_text(error: Exception, causes: list[BaseException]) -> str:
         return "connection refused"
     for cause in causes:
         if isinstance(cause, OSError) and cause.strerror:
-            return _short(cause.strerror.lower())
+            # asyncio puts the address into the reason.
+            own = cause.errno is not None and cause.strerror.startswith("Connect call failed")
+            return _short((os.strerror(cause.errno) if own else cause.strerror).lower())
     return _short(str(error) or type(error).__name__)
 
 
