@@ -442,8 +442,9 @@ def _connect_text(error: Exception, causes: list[BaseException]) -> str:
     for cause in causes:
         if isinstance(cause, OSError) and cause.strerror:
             # asyncio puts the address into the reason.
-            own = cause.errno is not None and cause.strerror.startswith("Connect call failed")
-            return _short((os.strerror(cause.errno) if own else cause.strerror).lower())
+            if cause.errno is not None and cause.strerror.startswith("Connect call failed"):
+                return _short(os.strerror(cause.errno).lower())
+            return _short(cause.strerror.lower())
     return _short(str(error) or type(error).__name__)
 
 
