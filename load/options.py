@@ -298,7 +298,7 @@ class RunOptions:
         metavar="FILE")
     abort_on: tuple[str, ...] = option((), OptionGroup.OBJECTIVES,
         "End the run early on a condition, checked every second after 20 requests: an SLO turned round, or slo for an "
-        "SLO that can no longer be met. Examples: 'error>50%', 'ttft:p99>5s', slo. Can be given more than once.",
+        "SLO that is out of reach. Examples: 'error>50%', 'ttft:p99>5s', slo. Can be given more than once.",
         metavar="CONDITION", locust=False)
     metrics: tuple[str, ...] = option((), OptionGroup.MEASURING,
         "Prometheus page to read once a second, or auto for /metrics of the endpoint. Can be given more than once.",

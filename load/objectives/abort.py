@@ -2,7 +2,7 @@
 
     error>50%       more than half of the requests that have ended failed
     ttft:p99>5s     a latency beyond a limit; any SLO with the relation turned round
-    slo             an SLO that the run can no longer meet, whatever the rest of it is like
+    slo             an SLO that is out of reach, whatever the rest of the run is like
 
 A condition on a figure needs :data:`LEAST` requests that have ended. ``slo`` counts how many requests may fail, or be
 slower than the limit of a percentile, in a run of the planned length; where that number of requests is not known (a
@@ -82,7 +82,7 @@ def abort_reason(
         if condition.kept is None:
             for slo in slos:
                 if reason := _lost(slo, histograms, outcomes, good, max(planned, ended)):
-                    return f"The run can no longer meet {slo.text}: {reason}."
+                    return f"The run cannot meet {slo.text}: {reason}."
         elif ended >= LEAST:
             (result,) = evaluate([condition.kept], histograms=histograms, outcomes=outcomes, good=good, rates=_NO_RATES)
             if result.met is False and result.value is not None:
@@ -95,7 +95,7 @@ _NO_RATES: Final = Rates(**dict.fromkeys(Rates.__struct_fields__, 0.0))
 
 
 def _lost(slo: Slo, histograms: Mapping[str, Histogram], outcomes: OutcomeCounts, good: int, planned: float) -> str:
-    """Return why an SLO cannot be met any more, as a clause; empty where it still can."""
+    """Return why an SLO is out of reach, as a clause; empty where it is not."""
     if slo.statistic == "share":
         if slo.metric == "goodput":
             found, word = counted_of(outcomes) - good, "are not good"

@@ -77,7 +77,7 @@ def test_an_slo_that_is_lost_ends_a_run(timed_server: Any) -> None:
         timed_server, "status=500", rate=40.0, duration=60.0, slos=("error<=1%",), abort_on=("ttft:p99>5s", "slo")
     )
     result = run_load(given, Memory())
-    assert result.aborted.startswith("The run can no longer meet error<=1%: ")
+    assert result.aborted.startswith("The run cannot meet error<=1%: ")
     assert "24 may." in result.aborted
     assert result.started < 2400
 

@@ -83,7 +83,7 @@ def test_an_slo_is_lost_when_the_rest_cannot_save_it(slo: str, failed: int, slow
     """Of 1,000 planned requests 100 have ended."""
     times = [0.1] * (100 - failed - slow) + [0.9] * slow
     found = reason("slo", 100 - failed, failed, times, [slo], planned=1000)
-    assert found == (f"The run can no longer meet {slo}: {lost}." if lost else "")
+    assert found == (f"The run cannot meet {slo}: {lost}." if lost else "")
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 200), st.sampled_from(["error<=5%", "ttft:p90<300ms"]))
