@@ -96,7 +96,7 @@ def _estimate(text: str, pieces: Pieces) -> int:
 
 
 def _doubt(streamed: int, pieces: Pieces, texts: Mapping[Channel, str]) -> Doubt | None:
-    """Return why a text cannot have so many tokens, or so few."""
+    """Return how a number of tokens contradicts a text, if it does."""
     text = texts[Channel.OUTPUT] + texts[Channel.REASONING]
     estimate = estimate_tokens(text)
     if streamed < _TOO_FEW * estimate:

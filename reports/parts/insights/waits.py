@@ -56,7 +56,7 @@ def connection_insights(total: LoadSample, latencies: Latencies) -> Iterator[Ins
 
 
 def retry_insights(latencies: Latencies) -> Iterator[Insight]:
-    """Yield how long refusals told the client to wait."""
+    """Yield how long Retry-After headers of errors are."""
     found, failed = latencies.find("retry_after"), latencies.find("failed_latency")
     if found is None or failed is None:
         return

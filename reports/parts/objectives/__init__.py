@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
-from rejoinder.model.metrics import missing_of
+from rejoinder.model.metrics import SPEEDS, missing_of
 from rejoinder.model.samples import ChangeResult, ProbeSample, SloResult
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
@@ -81,7 +81,8 @@ def _objective(result: SloResult) -> Objective:
             return "–"
         if result.statistic == "share":
             return format_percent(figure, 1.0)
-        return f"{format_rate(figure)}/s" if result.statistic == "rate" else format_seconds(figure)
+        per_second = result.statistic == "rate" or result.metric in SPEEDS
+        return f"{format_rate(figure)}/s" if per_second else format_seconds(figure)
 
     sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {text_of(result.bound)}"
     severity, verdict, note = _verdict(result)

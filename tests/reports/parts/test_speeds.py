@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from rejoinder.reports.parts.latencies import PART as LATENCIES
+from rejoinder.reports.parts.objectives import PART as OBJECTIVES
 from rejoinder.reports.parts.speeds import PART as SPEEDS
 
 
@@ -28,3 +29,10 @@ def test_low_percentiles_of_speeds_are_shown(loads: ModuleType, run_of: Any, tab
     # They are no latencies.
     assert [row[0] for row in table(run, "<h3>Latency")][1:] == ["Latency", "TTFT"]
     assert not any("user" in line for line in forms(LATENCIES, run)[0])
+
+
+def test_a_limit_on_a_speed_is_shown_per_second(loads: ModuleType, report_of: Any) -> None:
+    # Three tokens: two of them in the 50 ms after the first read.
+    sent = [loads.Sent(t / 10, 0.1, [0.02, 0.02], tokens=3, tail=0.01) for t in range(5)]
+    (found,) = report_of(*loads.recorded(sent, ["tokens_per_user:p50>10/s"]))[OBJECTIVES]
+    assert (found.value, found.severity) == ("40.0/s", "warn")
