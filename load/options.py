@@ -243,9 +243,9 @@ class RunOptions:
     ramp: float | None = option(None, OptionGroup.SCHEDULE,
         "Closed loop: time over which the first requests are spread.",
         flag=None, parse=seconds, shown_default="0.1 ms for each user")
-    drain: float = option(10.0, OptionGroup.SCHEDULE,
-        "Time that requests in flight get to finish at the end.",
-        flag=None, parse=seconds, bounds=(0, 3600))
+    drain: float | None = option(None, OptionGroup.SCHEDULE,
+        "Time that requests in flight get at the end. Those that are still open then count as failed.",
+        metavar="TIME", parse=seconds, bounds=(0, MAX_DURATION), shown_default="the value of --timeout")
     warm_up: str = option("", OptionGroup.SCHEDULE,
         "Send the same load first, for a time or a number of requests, without measuring it. Examples: 30s, 100. Every "
         "run of a search or of --repeats has its own warm-up.",

@@ -80,7 +80,8 @@ class Sink(Protocol):
 class LoadProgress:
     """The progress of a load test. ``t`` is seconds since its start; percentiles are of all answers so far.
 
-    ``finished`` requests have been analysed. ``ending``: nothing more is sent.
+    ``finished`` requests have been analysed. ``ending``: nothing more is sent. ``waits``
+    is how many seconds requests in flight still get then.
     """
 
     t: float
@@ -90,6 +91,7 @@ class LoadProgress:
     failed: int
     in_flight: int
     ending: bool = False
+    waits: float | None = None
     output_tokens: int = 0
     warming_up: bool = False
     ttft_p50: Figure | None = None
@@ -505,7 +507,7 @@ class _Run:
                     limit = time.monotonic() + INTERRUPT_DRAIN + _END_LIMIT
             if self.follower.begun and not started:
                 started = True
-                limit = time.monotonic() + self.settings.duration + self.settings.drain + _END_LIMIT
+                limit = time.monotonic() + self.settings.duration + self.settings.drain_seconds + _END_LIMIT
             if self.interrupts > 1:
                 self.interrupted = True
                 self.warnings.append("A second interrupt ended the run at once.")

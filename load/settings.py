@@ -50,9 +50,10 @@ class LoadSettings(RunOptions):
 
     ``duration`` is how long requests are issued, in seconds; ``requests`` bounds their number exactly, over all
     processes, and ends the run when the last one has ended; ``drain`` is how long those in flight at the end of the
-    duration may take to end. ``ramp`` ``None`` is 0.1 ms for each user. ``max_output_tokens`` 0 leaves that
-    field out. Time-outs are seconds: to connect, between two receives, and for a whole request. ``max_in_flight``
-    bounds what an open loop may have open in each process; what waits for it is measured from its intended start.
+    duration may take to end, where ``None`` is ``idle_timeout``. ``ramp`` ``None`` is 0.1 ms for each user.
+    ``max_output_tokens`` 0 leaves that field out. Time-outs are seconds: to connect, between two receives, and for a
+    whole request. ``max_in_flight`` bounds what an open loop may have open in each process; what waits for it is
+    measured from its intended start.
     """
 
     url: str
@@ -193,6 +194,11 @@ class LoadSettings(RunOptions):
     def ramp_seconds(self) -> float:
         """The seconds over which closed-loop users start: by default at once, a tenth of a millisecond apart."""
         return min(1.0, self.duration * 0.05, (self.concurrency or 1) * 1e-4) if self.ramp is None else self.ramp
+
+    @property
+    def drain_seconds(self) -> float:
+        """The seconds that requests in flight get at the end of the run, at most."""
+        return self.idle_timeout if self.drain is None else self.drain
 
     def address(self) -> Address:
         """Return where requests go, the create endpoint; raises :class:`UsageError` for what is no usable URL."""

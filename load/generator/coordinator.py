@@ -167,6 +167,8 @@ class _CoordinatedRun:
     stopped_at: int = 0
     timer: Any = None
     ticker: Any = None
+    drained_at: float | None = None
+    """When requests in flight are cut off, as ``time.monotonic`` counts, once the run is ending."""
     planned: bool = False
     """Whether the run ended when it was to end: its time was over, all of its requests had ended, or it was stopped."""
     waiting: set[str] = field(default_factory=set)
@@ -214,6 +216,10 @@ class _Leader(Coordinator):
         """End the run and take what is left of its results."""
 
     @abstractmethod
+    def _hurry_up(self, drain: float) -> None:
+        """Give requests in flight no more than ``drain`` seconds, in a run that is ending."""
+
+    @abstractmethod
     def _counts(self) -> dict[str, int]:
         """Return how many requests have started, finished, failed, and are in flight."""
 
@@ -241,8 +247,9 @@ class _Leader(Coordinator):
             self._write_progress(run)
 
     def _write_progress(self, run: _CoordinatedRun) -> None:
+        left = {} if run.drained_at is None else {"waits": round(max(0.0, run.drained_at - monotonic()), 1)}
         seconds = round(run.seconds(perf_counter_ns()), 3)
-        self.output.line("progress", t=seconds, ending=bool(run.stopped_at), **self._counts())
+        self.output.line("progress", t=seconds, ending=bool(run.stopped_at), **self._counts(), **left)
 
     def _watch_control(self, descriptor: int) -> None:
         """Stop when the parent closes its end, by intent or by dying."""
@@ -251,6 +258,9 @@ class _Leader(Coordinator):
         while piece := gevent.os.nb_read(descriptor, 64):
             text += piece
         self._hurry = float(text or INTERRUPT_DRAIN)
+        if self.run is not None and self.run.drained_at is not None:
+            self.run.drained_at = min(self.run.drained_at, monotonic() + self._hurry)
+            self._hurry_up(self._hurry)
         self._end()
 
     def _end(self) -> None:
@@ -290,7 +300,9 @@ class _Leader(Coordinator):
     def _account(self, run: _CoordinatedRun) -> None:
         """End the run and write all that is left of its results."""
         settings = run.settings
-        self._finish(run, self._drain_of(settings))
+        drain = self._drain_of(settings)
+        run.drained_at = monotonic() + drain
+        self._finish(run, drain)
         if run.ticker is not None:
             run.ticker.kill(block=False)
         issued = max(0.0, run.seconds(run.stopped_at))
@@ -303,7 +315,7 @@ class _Leader(Coordinator):
             self.environment.process_exit_code = ExitCode.FAILED
 
     def _drain_of(self, settings: LoadSettings) -> float:
-        return settings.drain if self._hurry is None else min(settings.drain, self._hurry)
+        return settings.drain_seconds if self._hurry is None else min(settings.drain_seconds, self._hurry)
 
     def _on_test_stop(self, **_: Any) -> None:
         if self._starter is not None and self._starter is not gevent.getcurrent():
@@ -365,6 +377,9 @@ class SingleProcess(_Sender, _Leader):
 
     def _finish(self, run: _CoordinatedRun, drain: float) -> None:
         self.output.check(self.generator.finish(drain).to_json())
+
+    def _hurry_up(self, drain: float) -> None:
+        self.generator.hurry(drain)
 
     def _counts(self) -> dict[str, int]:
         return self.generator.progress()
@@ -450,6 +465,9 @@ class Master(_Leader):
                 counts = self._reported.get(dead, {})
                 self.output.check(SelfCheck(started=counts.get("started", 0), died=True).to_json())
 
+    def _hurry_up(self, drain: float) -> None:
+        self.runner.send_message("rejoinder_hurry", {"drain": drain})
+
     def _counts(self) -> dict[str, int]:
         return {name: sum(counts[name] for counts in self._reported.values()) for name in COUNTS}
 
@@ -488,6 +506,7 @@ class Worker(_Sender):
     def install(self) -> None:
         self.runner.register_message("rejoinder_begin", lambda msg, **_: gevent.spawn(self._begin, **msg.data))
         self.runner.register_message("rejoinder_finish", self._on_finish, concurrent=True)
+        self.runner.register_message("rejoinder_hurry", lambda msg, **_: self.generator.hurry(msg.data["drain"]))
         hooks: Any = self.environment.events
         hooks.report_to_master.add_listener(self._on_report_to_master)
         super().install()

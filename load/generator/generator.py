@@ -201,9 +201,14 @@ class Generator:
         if self._run is None:
             return SelfCheck()
         if self.running and not self._run.stopping:
-            self._run.finish(self._run.settings.drain if drain is None else drain)
+            self._run.finish(self._run.settings.drain_seconds if drain is None else drain)
             self._begun = gevent.event.AsyncResult()
         return self._run.check
+
+    def hurry(self, drain: float) -> None:
+        """Let requests in flight have no more than ``drain`` seconds from here on, if the run is ending."""
+        if self._run is not None:
+            self._run.deadline = min(self._run.deadline, monotonic() + drain)
 
     def progress(self) -> dict[str, int]:
         """Return the counts of the run so far."""
@@ -242,6 +247,8 @@ class GeneratorRun:
     failed: int = 0
     in_flight: set[Any] = field(default_factory=set)
     stopping: bool = False
+    deadline: float = float("inf")
+    """When what is in flight is cut off, once the run is ending."""
     settings: LoadSettings = field(init=False)
     _quota: float = field(init=False)
     _end: float = field(init=False)
@@ -448,8 +455,8 @@ class GeneratorRun:
         self.stopping = True
         if self.settings.mode == "open":
             self._count_due()
-        deadline = monotonic() + drain
-        while self.in_flight and monotonic() < deadline:
+        self.deadline = min(self.deadline, monotonic() + drain)
+        while self.in_flight and monotonic() < self.deadline:
             gevent.sleep(0.01)
         for greenlet in list(self.in_flight):
             gevent.kill(greenlet, Censored())

@@ -188,6 +188,9 @@ def begin_step(steps: Steps, what: str, settings: LoadSettings) -> None:
 
 def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, note: str = "") -> None:
     """Show the progress of a run, with a note after it: first what is sent, then what waits, then the analysis."""
+    if progress.waits is not None and progress.in_flight:
+        flight = plural(progress.in_flight, "request")
+        note = f"waiting for {flight} in flight, up to {progress.waits:.0f} s"
     if progress.warming_up:
         steps.update(0, f"warming up, {plural(progress.finished, 'request')} done")
         return
