@@ -206,7 +206,7 @@ class RunStats(JsonStruct):
             self.tokens.without_usage += answered and "output_tokens" not in measured.usage
         if row.bad or measured.rules:
             self._add_evidence(measured, exchange)
-        self.requests.append(_request_sample(recording, measured, t0, worker))
+        self.requests.append(_request_sample(recording, measured, t0, worker, waited))
         # What was cut off at the end has not failed by then: that would be a change of the endpoint at the end.
         failed = not (row.good or outcome in (RequestOutcome.CANCELLED, RequestOutcome.CENSORED))
         ttft, e2e = (times.get(name) if answered else None for name in ("ttft", "e2e"))
@@ -496,7 +496,9 @@ def _all_times(recording: Recording, measured: Measurement) -> dict[str, float]:
     return {**measured.times, **since_schedule, **opened, "sched_lag": lag, "dispatch_lag": dispatch}
 
 
-def _request_sample(recording: Recording, measured: Measurement, t0: int, worker: int) -> RequestSample:
+def _request_sample(
+    recording: Recording, measured: Measurement, t0: int, worker: int, waited: float | None = None
+) -> RequestSample:
     times = {
         name: round(at, 6)
         for name, at in _all_times(recording, measured).items()
@@ -510,6 +512,7 @@ def _request_sample(recording: Recording, measured: Measurement, t0: int, worker
         worker=worker,
         status=measured.status,
         times=times,
+        waited=None if waited is None else round(waited, 6),
         chunks=len(measured.content) or None,
         deltas=measured.deltas if measured.content else None,
         input_tokens=usage.get("input_tokens"),

@@ -18,7 +18,7 @@ _FORMULA: Final = re.compile("(^|;)( *[\"']* *)(?=[=+\\-@\uff1d\uff0b\uff0d\uff2
 """Where a formula begins: at the start of a cell, or after a semicolon, at which spreadsheets split a line where the
 comma is the decimal separator. The full-width signs begin one in East Asian spreadsheets; quotation marks vanish."""
 _RECORDED: Final = ("source", "id", "case", "role", "tags", "method", "path", "outcome", "started_at")
-_MEASURED: Final = ("t", "intended", "status", "chunks", "deltas", "input_tokens", "output_tokens", "worker")
+_MEASURED: Final = ("t", "intended", "status", "waited", "chunks", "deltas", "input_tokens", "output_tokens", "worker")
 
 
 def columns() -> tuple[str, ...]:
@@ -38,8 +38,9 @@ def render_csv(run: Run) -> str:
 
     ``source`` is ``check`` for recorded exchanges and ``load`` for measured requests. All times are seconds:
     ``started_at`` is Unix time, ``t`` and ``intended`` count from the start of the load, all others from the start of
-    the request. ``rules`` are those that an exchange is evidence against, ``known`` those of them that a baseline
-    expects there. ``e2e`` of an exchange is the time to the end of its reply. No cell begins a formula.
+    the request. ``waited`` is how long a request without an end was waited for. ``rules`` are those that an exchange is
+    evidence against, ``known`` those of them that a baseline expects there. ``e2e`` of an exchange is the time to the
+    end of its reply. No cell begins a formula.
     """
     file = StringIO()
     writer = csv.DictWriter(file, columns(), restval="", lineterminator="\n")

@@ -299,7 +299,7 @@ def test_what_hangs_at_the_end_is_censored(execute: Execute, timed_server: Any, 
 
 
 def test_silence_is_a_timeout(execute: Execute, timed_server: Any) -> None:
-    result, run = execute(timed_server.url, model="end=hang", rate=8, duration=1, idle_timeout=0.2)
+    result, run = execute(timed_server.url, model="end=hang", rate=8, duration=1, idle_timeout=0.2, drain=20.0)
     assert result.outcomes == {"timeout": 8}
     assert result.histograms["e2e"].unended == 8
     assert result.histograms["e2e"].min >= 200_000
@@ -311,7 +311,8 @@ def test_a_stream_whose_body_never_ends_is_complete_and_breaks_a_rule(
     execute: Execute, timed_server: Any, processes: int
 ) -> None:
     model = "ttft=20&gap=5&tokens=8&end=open"
-    result, _ = execute(timed_server.url, model=model, rate=8, duration=1, idle_timeout=0.4, processes=processes)
+    settings = {"rate": 8, "duration": 1, "idle_timeout": 0.4, "drain": 20.0, "processes": processes}
+    result, _ = execute(timed_server.url, model=model, **settings)
     assert result.outcomes == {"nonconforming": 8}
     assert result.load.rules == {"SSE-10": 8}
     # Its end is its terminal event: 20 ms and seven gaps of 5 ms, long before the time-out.
@@ -331,7 +332,7 @@ def test_a_lost_answer_is_longer_than_it_was_waited_for(
     execute: Execute, timed_server: Any, answer: str, outcome: str, processes: int
 ) -> None:
     slos = ("e2e:max<60s", "ttft:max<60s")
-    settings = {"rate": 16, "duration": 1, "idle_timeout": 0.3, "slos": slos, "processes": processes}
+    settings = {"rate": 16, "duration": 1, "idle_timeout": 0.3, "drain": 20.0, "slos": slos, "processes": processes}
     result, _ = execute(timed_server.url, model=f"ttft=20&gap=5&tokens=8&{answer}", **settings)
     lost = result.outcomes[RequestOutcome(outcome)]
     whole, first = result.histograms["e2e_ok"], result.histograms["ttft_ok"]
@@ -426,7 +427,7 @@ def test_a_server_that_turns_bad_half_way_is_told_as_it_was(
 ) -> None:
     model = f"ttft=5&gap=1&tokens=8&after=25&then={quote(then)}"
     values = {"duration": 60 if "requests" in pace else 1, **pace}
-    result, run = execute(timed_server.url, model=model, idle_timeout=0.5, **values)
+    result, run = execute(timed_server.url, model=model, idle_timeout=0.5, drain=10.0, **values)
     assert result.outcomes == {"ok": 25, outcome: 15}
     assert timed_server.truth()["requests"] == 40
     assert {request.detail for request in run.samples_of(RequestSample) if request.outcome == outcome} == {detail}
@@ -564,7 +565,12 @@ def test_the_accounts_are_those_of_a_server_that_resets_leaves_and_stalls(
     if mode == "trace":
         values["trace"] = str(trace_of(tmp_path, 40))
     result, _ = execute(
-        timed_server.url, model=f"ttft=5&gap=1&tokens=4&{answer}", processes=processes, idle_timeout=0.5, **values
+        timed_server.url,
+        model=f"ttft=5&gap=1&tokens=4&{answer}",
+        processes=processes,
+        idle_timeout=0.5,
+        drain=10.0,
+        **values,
     )
     served = timed_server.truth()["requests"]
     if answer == "leave=1":  # what is sent to a connection that the server has closed never reaches it

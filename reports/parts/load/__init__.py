@@ -164,10 +164,11 @@ class LoadSummary:
     @property
     def succeeded_text(self) -> str:
         """How many requests succeeded, and how many never ended, as a clause."""
-        return "; ".join(filter(None, (self._successes, self.unended_text)))
+        return "; ".join(filter(None, (self.good_text, self.unended_text)))
 
     @property
-    def _successes(self) -> str:
+    def good_text(self) -> str:
+        """How many requests succeeded, as a clause."""
         requests = plural(self.started, "request")
         if not self.unchecked:
             return f"{self.ok:,} of {requests} succeeded"
@@ -243,7 +244,8 @@ class LoadSummary:
     @property
     def missed_sentence(self) -> str:
         """The limits that were missed, with what was measured, as a sentence; empty when there are none."""
-        texts = [f"{o.text} ({o.value})" if o.value != "–" else o.text for o in self.missed]
+        values = {o.text: f"cannot be known, {o.value}" if o.unknown else o.value for o in self.missed}
+        texts = [f"{text} ({value})" if value != "–" else text for text, value in values.items()]
         return f"Missed: {join_list(texts, 4)}." if texts else ""
 
     @property
@@ -404,7 +406,7 @@ def markdown(load: LoadSummary, report: ReportModel, room: int) -> list[str]:
     reasons = "".join(f"; {escape(reason)}" for reason in load.reasons)
     verdict = f"**{escape(load.verdict)}**{reasons} · " if load.verdict else ""
     figures = (
-        f"{verdict}{load.succeeded_text} ({format_percent(load.ok, load.started)})"
+        f"{verdict}{load.good_text} ({format_percent(load.ok, load.started)})"
         f" · {format_rate(load.rate)} successful requests/s · {load.tokens_text}"
         f"{f' ({load.window_text})' if load.window_text else ''}"
     )
@@ -419,7 +421,7 @@ def terminal(load: LoadSummary, report: ReportModel, width: int) -> list[Text]:
     if load.verdict:
         head.append(f"{load.verdict}  ", "bold green" if load.verdict == "VALID" else "bold yellow")
     head.append(
-        f"{load.succeeded_text}, {format_rate(load.rate)}/s"
+        f"{load.good_text}, {format_rate(load.rate)}/s"
         + (f", {load.tokens_text}" if load.tokens_rate is not None else "")
     )
     lines = [Text(), head]

@@ -65,7 +65,9 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
             labelled = metric == series[0][2]
             for step, (x, y) in zip(timed, drawn.values, strict=True):
                 sign = "ring" if step is at else "dot"
-                signs.append(Point(across(x) / 10, scale(y), sign, style, label_of(step) if labelled else ""))
+                names = [label_of(step)] if labelled else []
+                names += ["≥"] if metric in step.at_least else []
+                signs.append(Point(across(x) / 10, scale(y), sign, style, " ".join(names)))
     second = Chart(
         f"Latency by {unit.lower()}",
         "Each point is one step, labelled with its concurrency. Further right and lower is better.",
@@ -118,7 +120,10 @@ def _highest_charts(search: SearchSummary) -> list[Chart]:
         scale.ticks(),
         [Tick(levels(search.highest) / 10, f"highest {search.highest:,.4g}")] if search.highest else [],
         [
-            Point(levels(step.level) / 10, scale(value), "dot" if _held(step) else "cross", _tone(step))
+            Point(
+                *(levels(step.level) / 10, scale(value), "dot" if _held(step) else "cross", _tone(step)),
+                "≥" if _is_bound(step, slo) else "",
+            )
             for step, value in timed
         ],
         steps_table(search),
@@ -129,6 +134,13 @@ def _highest_charts(search: SearchSummary) -> list[Chart]:
 def _value_of(step: SearchStep, slo: SloResult) -> float | None:
     """Return a step's value of the figure that an SLO limits."""
     return next((one.value for one in step.slos if (one.metric, one.statistic) == (slo.metric, slo.statistic)), None)
+
+
+def _is_bound(step: SearchStep, slo: SloResult | None) -> bool:
+    """Return whether a step's value of that figure is only a lower bound."""
+    return slo is not None and any(
+        one.at_least for one in step.slos if (one.metric, one.statistic) == (slo.metric, slo.statistic)
+    )
 
 
 def _held(step: SearchStep) -> bool:

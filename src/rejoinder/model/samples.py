@@ -95,6 +95,9 @@ class RequestFigures(Sample, kw_only=True):
     worker: Annotated[int, about("number of the load generator process")]
     status: Annotated[int | None, about("HTTP status of the response")] = None
     times: dict[str, Seconds] = {}
+    waited: Annotated[
+        Seconds | None, about("how long was waited for a request without an end; the latencies it lacks are longer")
+    ] = None
     chunks: Annotated[Count | None, about("socket reads that carried content")] = None
     deltas: Annotated[Count | None, about("number of content events")] = None
     input_tokens: Annotated[Count | None, about("input tokens in the reported usage")] = None

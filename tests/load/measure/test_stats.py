@@ -132,6 +132,7 @@ def test_nonconforming_requests_are_measured_but_not_ok() -> None:
     assert (tally.histograms["ttft_ok"].n, tally.histograms["ttft_ok"].unended) == (2, 0)
     assert (tally.histograms["e2e"].n, tally.histograms["e2e"].unended) == (3, 1)
     assert (tally.histograms["e2e_ok"].n, tally.histograms["e2e_ok"].unended) == (2, 1)
+    assert [request.waited for request in tally.requests] == [None, None, 1.0]
     line = load_line(tally, [SelfCheck(started=3)], SETTINGS, issued=1)
     assert line.rates_whole_run.ok_per_s == pytest.approx(1.0)
     assert line.rules == {"SSE-03": 1}
