@@ -32,7 +32,7 @@ def test_a_sweep_shows_its_knee(examples: ModuleType, report_of: Any, words: Any
     assert first.table is not None
     assert [row[0] for row in first.table.rows][4:7] == ["16", "32 (knee)", "64"]
     text = words(sweep)
-    assert "Knee at concurrency 32: 1,728 output tokens/s, TTFT p99 164 ms." in text
+    assert "Knee at concurrency 32: 1,667 output tokens/s, TTFT p99 164 ms." in text
     assert "The load generator was the bottleneck in some steps" in text
     assert "No knee found" in words(examples.sweep(3, False))
 
