@@ -636,7 +636,7 @@ class _Run:
             self.settings,
             issued=issued,
             notes=notes,
-            ended_early=self.interrupted or bool(self._failure),
+            ended_early=self.interrupted or bool(self._failure or self._aborted),
         )
         judge_state(load, self.settings, follower.spans)
         if load.unjudged:
