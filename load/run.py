@@ -80,8 +80,8 @@ class Sink(Protocol):
 class LoadProgress:
     """The progress of a load test. ``t`` is seconds since its start; percentiles are of all answers so far.
 
-    ``finished`` requests have been analysed. ``ending``: nothing more is sent. ``waits``
-    is how many seconds requests in flight still get then.
+    ``finished`` requests have been analysed. ``ending``: nothing more is sent. ``waits`` is how many seconds requests
+    in flight still get then.
     """
 
     t: float
