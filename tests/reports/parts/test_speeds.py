@@ -7,6 +7,7 @@ from typing import Any
 
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
+from rejoinder.reports.parts.repeats import format_figure
 from rejoinder.reports.parts.speeds import PART as SPEEDS
 
 
@@ -36,3 +37,8 @@ def test_a_limit_on_a_speed_is_shown_per_second(loads: ModuleType, report_of: An
     sent = [loads.Sent(t / 10, 0.1, [0.02, 0.02], tokens=3, tail=0.01) for t in range(5)]
     (found,) = report_of(*loads.recorded(sent, ["tokens_per_user:p50>10/s"]))[OBJECTIVES]
     assert (found.value, found.severity) == ("40.0/s", "warn")
+
+
+def test_a_change_of_a_speed_is_shown_per_second() -> None:
+    assert format_figure("output_tokens_per_user:p1", 40.0) == "40.0/s"
+    assert format_figure("ttft:p99", 0.04) == "40.0 ms"
