@@ -116,7 +116,7 @@ class Trial:
         errors = [line for line in lines if line.startswith("Error: ")]
         sentence = (errors or lines or ["(nothing)"])[0]
         if self.mode == "load":  # its sign depends on the machine, too
-            lines = [line.removeprefix("! ").removeprefix("✓ ") for line in lines]
+            sentence = sentence.removeprefix("! ").removeprefix("✓ ")
         if self.mode == "replay":
             lines = [re.sub(r"^\S+ has no findings", "RUN has no findings", line) for line in lines]
             ended = [line for line in lines if re.match(r"\d+ of \d+ findings? still", line)]
