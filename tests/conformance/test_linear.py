@@ -230,6 +230,7 @@ def test_many_responses_take_no_more_memory_than_they_weigh(name: str) -> None:
     assert peak < 1.1 * sum(exchange.weight for exchange in exchanges) + 35_000_000
 
 
+@pytest.mark.slow(3)
 def test_places_of_one_error_in_many_responses_are_bounded() -> None:
     one = shapes.PLAIN["output of objects without type"].exchange(30_000)
     number = 30
