@@ -35,6 +35,8 @@ def _little(met: Met) -> str:
             "ttfo",
             "e2e",
             "nothing after the end",
+            "in flight",
+            "concurrency kept",
         ),  # the log does not know when the client began
         seconds=12,
     ),
