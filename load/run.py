@@ -36,7 +36,7 @@ from rejoinder.load.lifeline import MORE, Lease, RecordedProcess, output_part, r
 from rejoinder.load.measure.load_line import judge_state, load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stationarity import SpanKeeper
-from rejoinder.load.measure.stats import Evidence, RunStats, keep_evidence
+from rejoinder.load.measure.stats import LoadEvidence, RunStats, keep_evidence
 from rejoinder.load.objectives.abort import abort_reason, parse_abort
 from rejoinder.load.objectives.slo import missed, parse_slos
 from rejoinder.load.options import CONTROL_VARIABLE, ENVIRONMENT_PREFIX, OUTPUT_VARIABLE, PARENT_VARIABLE
@@ -205,7 +205,7 @@ class _Follower:
     warming_up: bool = False
     last: dict[str, Any] = field(default_factory=dict)
     error: RejoinderError | None = None
-    evidence: list[Evidence] = field(default_factory=list)
+    evidence: list[LoadEvidence] = field(default_factory=list)
     warm_up: WarmUp | None = None
     settled: int = 0
 
@@ -236,7 +236,7 @@ class _Follower:
                 self.writer.sample(line)
         for one in stats.evidence:
             if keep_evidence(self.evidence, one.signature):
-                self.evidence.append(Evidence(one.signature, problems=one.problems))
+                self.evidence.append(LoadEvidence(one.signature, problems=one.problems))
                 self.writer.exchange(Exchange.from_json(one.exchange))
         self.spans.extend(stats.spans)
         stats.requests, stats.evidence, stats.spans = [], [], []

@@ -55,7 +55,7 @@ _EARLY: Final = 0.6
 _LATENCIES: Final = ("ttft", "e2e")
 
 
-class Span(NamedTuple):
+class RequestSpan(NamedTuple):
     """One request: start and end in seconds of the run, its latencies in seconds, and whether it failed.
 
     ``ttft`` and ``e2e`` are ``None`` where the request has none. ``end`` is when the client was done with it.
@@ -75,12 +75,12 @@ class SpanKeeper:
     """
 
     def __init__(self, limit: int = 50_000) -> None:
-        self.spans: list[Span] = []
+        self.spans: list[RequestSpan] = []
         self.weight = 1
         self._limit = limit
         self._seen = 0
 
-    def extend(self, spans: Iterable[Span]) -> None:
+    def extend(self, spans: Iterable[RequestSpan]) -> None:
         """Add requests."""
         for span in spans:
             self._seen += 1
@@ -94,7 +94,7 @@ class SpanKeeper:
 class _Batches:
     """The tested part of a run, from ``low`` to ``high`` seconds, in ``count`` batches of equal time."""
 
-    def __init__(self, spans: Sequence[Span], low: float, high: float, count: int) -> None:
+    def __init__(self, spans: Sequence[RequestSpan], low: float, high: float, count: int) -> None:
         self.spans = [span for span in spans if low <= span.start < high]
         self.low, self.high, self.count = low, high, count
         self.length = (high - low) / count
@@ -105,10 +105,10 @@ class _Batches:
         """Return some of the batches, between two times."""
         return _Batches(self.spans, low, high, max(1, round((high - low) / self.length)))
 
-    def batch_of(self, span: Span) -> int:
+    def batch_of(self, span: RequestSpan) -> int:
         return min(self.count - 1, int((span.start - self.low) / self.length))
 
-    def means(self, value: Callable[[Span], float | None]) -> list[tuple[float, float]]:
+    def means(self, value: Callable[[RequestSpan], float | None]) -> list[tuple[float, float]]:
         """Return the middle of each batch that has values, and their mean."""
         values: list[list[float]] = [[] for _ in range(self.count)]
         for span in self.spans:
@@ -118,7 +118,7 @@ class _Batches:
 
 
 def find_stationarity(
-    spans: Iterable[Span],
+    spans: Iterable[RequestSpan],
     *,
     end: float,
     begin: float = 0.0,
@@ -165,7 +165,7 @@ def find_stationarity(
     )
 
 
-def _first_latency(spans: Sequence[Span]) -> float | None:
+def _first_latency(spans: Sequence[RequestSpan]) -> float | None:
     """Return how long a request takes before a queue has grown, in seconds; ``None`` without answers."""
     # Where a queue grows, the first requests are the fast ones; where caches are cold, they are the slow ones.
     values = [span.e2e if span.e2e is not None else span.end - span.start for span in spans]
@@ -186,7 +186,7 @@ def _too_short(requests: int, length: float, latency: float | None) -> Stationar
 
 
 def _departures(
-    spans: Sequence[Span], low: float, high: float, count: int, open_loop: bool, weight: int
+    spans: Sequence[RequestSpan], low: float, high: float, count: int, open_loop: bool, weight: int
 ) -> list[Departure]:
     batches = _Batches(spans, low, high, count)
     found: list[Departure] = []
@@ -214,7 +214,7 @@ def _near(one: Departure, other: Departure, batches: _Batches) -> bool:
     return abs(one.at - other.at) <= 2 * batches.length
 
 
-def _in_flight(spans: Sequence[Span]) -> tuple[Callable[[float], int], Callable[[float], float]]:
+def _in_flight(spans: Sequence[RequestSpan]) -> tuple[Callable[[float], int], Callable[[float], float]]:
     """Return the number in flight at a time, and its integral up to a time."""
     starts, ends = sorted(span.start for span in spans), sorted(span.end for span in spans)
     started, ended = [0.0, *accumulate(starts)], [0.0, *accumulate(ends)]
@@ -229,17 +229,17 @@ def _in_flight(spans: Sequence[Span]) -> tuple[Callable[[float], int], Callable[
     return number, integral
 
 
-def _mean_in_flight(spans: Sequence[Span], batches: _Batches) -> list[float]:
+def _mean_in_flight(spans: Sequence[RequestSpan], batches: _Batches) -> list[float]:
     _, integral = _in_flight(spans)
     return [(integral(right) - integral(left)) / batches.length for left, right in pairwise(batches.edges)]
 
 
-def _growth_interval(spans: Sequence[Span], batches: _Batches, weight: int) -> tuple[float, float]:
+def _growth_interval(spans: Sequence[RequestSpan], batches: _Batches, weight: int) -> tuple[float, float]:
     trend = kendall_trend(batches.middles, _mean_in_flight(spans, batches))
     return round(trend.low * weight, 4), round(trend.high * weight, 4)
 
 
-def _queue_growth(spans: Sequence[Span], batches: _Batches, weight: int) -> Departure | None:
+def _queue_growth(spans: Sequence[RequestSpan], batches: _Batches, weight: int) -> Departure | None:
     """Return the growth of the queue, if the number of requests in flight rises through the run."""
     number, _ = _in_flight(spans)
     means = _mean_in_flight(spans, batches)
@@ -271,7 +271,7 @@ def _queue_growth(spans: Sequence[Span], batches: _Batches, weight: int) -> Depa
 def _latency_move(batches: _Batches, metric: str) -> Departure | None:
     """Return how a latency drifted or changed over the batches, if it did."""
 
-    def value(span: Span) -> float | None:
+    def value(span: RequestSpan) -> float | None:
         return None if span.failed else getattr(span, metric)
 
     points = batches.means(value)
@@ -358,7 +358,7 @@ def _line_error(times: Sequence[float], values: Sequence[float]) -> float:
     return sum((value - mean - slope * (time - at)) ** 2 for time, value in zip(times, values, strict=True))
 
 
-def _moment(batches: _Batches, value: Callable[[Span], float | None], low: float, high: float) -> float:
+def _moment(batches: _Batches, value: Callable[[RequestSpan], float | None], low: float, high: float) -> float:
     """Return the start of the request between two times that divides the requests best into two levels."""
     known = [(span.start, math.log(max(found, 1e-6))) for span in batches.spans if (found := value(span)) is not None]
     sums, squares = [0.0, *accumulate(one for _, one in known)], [0.0, *accumulate(one * one for _, one in known)]
@@ -372,7 +372,9 @@ def _moment(batches: _Batches, value: Callable[[Span], float | None], low: float
     return best[1]
 
 
-def _change(batches: _Batches, metric: str, value: Callable[[Span], float | None], at: float) -> Departure | None:
+def _change(
+    batches: _Batches, metric: str, value: Callable[[RequestSpan], float | None], at: float
+) -> Departure | None:
     """Return a change of a latency at a moment, unless it is too small to matter."""
     sides: tuple[list[float], list[float]] = ([], [])
     for span in batches.spans:

@@ -23,7 +23,7 @@ from rejoinder.budgets import LOAD_EVIDENCE
 from rejoinder.formatting import plural, value_of
 from rejoinder.load.measure.measure import EventSpan, Measurement
 from rejoinder.load.measure.recording import Opening, Recording
-from rejoinder.load.measure.stationarity import Span
+from rejoinder.load.measure.stationarity import RequestSpan
 from rejoinder.load.measure.throughput import Throughput
 from rejoinder.load.measure.tokens import Doubt
 from rejoinder.load.objectives.check_sample import GroupCounts
@@ -116,7 +116,7 @@ class RuleCounts(Struct):
         _add_numbers(self, other)
 
 
-class Evidence(Struct):
+class LoadEvidence(Struct):
     """An exchange that is kept: what it shows in short, the exchange, and its problems by rule, both as JSON values."""
 
     signature: str
@@ -155,8 +155,8 @@ class RunStats(JsonStruct):
     seconds: dict[int, TimeBucket] = field(default_factory=dict)
     throughput: Throughput = field(default_factory=Throughput)
     requests: list[RequestSample] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
-    evidence: list[Evidence] = field(default_factory=list)
+    spans: list[RequestSpan] = field(default_factory=list)
+    evidence: list[LoadEvidence] = field(default_factory=list)
     streams: list[StreamSample] = field(default_factory=list)
 
     def add(
@@ -210,7 +210,7 @@ class RunStats(JsonStruct):
         # What was cut off at the end has not failed by then: that would be a change of the endpoint at the end.
         failed = not (row.good or outcome in (RequestOutcome.CANCELLED, RequestOutcome.CENSORED))
         ttft, e2e = (times.get(name) if answered else None for name in ("ttft", "e2e"))
-        self.spans.append(Span(round(start, 6), round(end, 6), ttft, e2e, failed))
+        self.spans.append(RequestSpan(round(start, 6), round(end, 6), ttft, e2e, failed))
 
     def _count_rules(self, measured: Measurement) -> None:
         self.broken += bool(measured.rules)
@@ -292,7 +292,7 @@ class RunStats(JsonStruct):
         if tokens.estimated:
             details.estimated += tokens.output or 0
             details.estimated_responses += 1
-        details.zero += tokens.doubt is Doubt.ZERO
+        details.zero_tokens += tokens.doubt is Doubt.ZERO
         details.too_many += tokens.doubt is Doubt.TOO_MANY
         details.too_few += tokens.doubt is Doubt.TOO_FEW
 
@@ -324,7 +324,7 @@ class RunStats(JsonStruct):
         signature = f"{measured.outcome} {' '.join(measured.rules)}"
         if keep_evidence(self.evidence, signature):
             problems = {rule: _places(rule, found, exchange.id) for rule, found in measured.problems.items()}
-            self.evidence.append(Evidence(signature, _shortened(exchange).to_json(), problems))
+            self.evidence.append(LoadEvidence(signature, _shortened(exchange).to_json(), problems))
 
     def merge(self, other: RunStats) -> None:
         """Add the stats of other requests."""
@@ -430,7 +430,7 @@ def _places(rule: str, problems: Sequence[Problem], exchange: str) -> list[dict[
     return [replace(problem, exchange=exchange).to_json() for problem in [*found.values()][:_PLACES]]
 
 
-def keep_evidence(kept: Sequence[Evidence], signature: str) -> bool:
+def keep_evidence(kept: Sequence[LoadEvidence], signature: str) -> bool:
     """Return whether one more exchange of this signature is wanted: few of each sort, and not many in all.
 
     Those that failed and those that only broke a rule have room of their own.

@@ -18,7 +18,7 @@ def token_insights(total: LoadSample) -> Iterator[Insight]:
     for count, problem in (
         (tokens.too_many, "more output_tokens than the text can have"),
         (tokens.too_few, "fewer output_tokens than the text can have"),
-        (tokens.zero, "0 output_tokens for a text"),
+        (tokens.zero_tokens, "0 output_tokens for a text"),
     ):
         if count:
             yield Insight("warn", f"Implausible usage: {problem}, in {count:,} of {responses}.", terminal=True)

@@ -42,7 +42,7 @@ class Over(StrEnum):
 class Unended(StrEnum):
     """What a metric has of a request without an end, where it was not measured before."""
 
-    NOTHING = "nothing"
+    NO_VALUE = "no_value"
     WAITED = "waited"  # at least the time that was waited
     STREAM_WAITED = "stream_waited"  # the same, where a stream was to come
     SEEN = "seen"  # at least what was measured until then: the end could still have raised it
@@ -76,7 +76,7 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     aliases: tuple[str, ...] = ()
     shown: dict[Place, tuple[float, ...]] = {}
     over: Over = Over.ANSWERED
-    unended: Unended = Unended.NOTHING
+    unended: Unended = Unended.NO_VALUE
     pooled: bool = False
     since: str = ""
     missing: str = ""

@@ -364,7 +364,7 @@ class TokenDetails(Struct, kw_only=True, omit_defaults=True):
     without_usage: Annotated[Count, about("responses whose usage has no output_tokens")] = 0
     estimated: Annotated[Count, about("output tokens estimated from the text; output_tokens includes them")] = 0
     estimated_responses: Annotated[Count, about("responses whose output tokens were estimated")] = 0
-    zero: Annotated[Count, about("responses with text and 0 output_tokens")] = 0
+    zero_tokens: Annotated[Count, about("responses with text and 0 output_tokens")] = 0
     too_many: Annotated[Count, about("responses with more output_tokens than their text can have")] = 0
     too_few: Annotated[Count, about("responses with fewer output_tokens than their text can have")] = 0
 

@@ -24,7 +24,7 @@ from rejoinder.load.decide.find_highest import (
 )
 from rejoinder.load.decide.search import SearchRun
 from rejoinder.load.measure.load_line import judge_state, load_line
-from rejoinder.load.measure.stationarity import Span, SpanKeeper
+from rejoinder.load.measure.stationarity import RequestSpan, SpanKeeper
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
@@ -98,13 +98,13 @@ def simulated(
     return run
 
 
-def replace_failed(span: Span, failed: bool) -> Span:
+def replace_failed(span: RequestSpan, failed: bool) -> RequestSpan:
     return span._replace(failed=True, e2e=None, ttft=None) if failed else span
 
 
-def _spans(settings: LoadSettings, slots: int, service: Callable[[], float]) -> list[Span]:
+def _spans(settings: LoadSettings, slots: int, service: Callable[[], float]) -> list[RequestSpan]:
     free = [0.0] * slots
-    spans: list[Span] = []
+    spans: list[RequestSpan] = []
     due = [number * 0.01 for number in range(settings.concurrency or 0)]
     at = 0.0
     while True:
@@ -113,7 +113,7 @@ def _spans(settings: LoadSettings, slots: int, service: Callable[[], float]) -> 
             return spans
         end = max(at, heapq.heappop(free)) + service()
         heapq.heappush(free, end)
-        spans.append(Span(at, end, end - at, end - at))
+        spans.append(RequestSpan(at, end, end - at, end - at))
         if settings.concurrency:
             heapq.heappush(due, end)
 

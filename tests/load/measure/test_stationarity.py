@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rejoinder.load.measure.stationarity import Span, SpanKeeper, find_stationarity
+from rejoinder.load.measure.stationarity import RequestSpan, SpanKeeper, find_stationarity
 from rejoinder.load.measure.trend import correlation_factor, kendall_trend, student_tail
 from rejoinder.model.samples import Stationarity
 
@@ -35,12 +35,14 @@ def changing(before: float, after: float, at: float) -> Service:
     return lambda generator, now: (before if now < at else after) * generator.uniform(0.8, 1.2)
 
 
-def open_loop(seed: int, rate: float, slots: int, service: Service, length: float, poisson: bool = True) -> list[Span]:
+def open_loop(
+    seed: int, rate: float, slots: int, service: Service, length: float, poisson: bool = True
+) -> list[RequestSpan]:
     """Return the requests of an open loop on a server of ``slots`` that is idle at first."""
     generator = random.Random(seed)
     free = [0.0] * slots
     at = 0.0
-    spans: list[Span] = []
+    spans: list[RequestSpan] = []
     while True:
         at += generator.expovariate(rate) if poisson else 1 / rate
         if at >= length:
@@ -48,27 +50,27 @@ def open_loop(seed: int, rate: float, slots: int, service: Service, length: floa
         took = service(generator, at)
         begun = max(at, heapq.heappop(free))
         heapq.heappush(free, begun + took)
-        spans.append(Span(at, begun + took, begun - at + took / 4, begun - at + took))
+        spans.append(RequestSpan(at, begun + took, begun - at + took / 4, begun - at + took))
 
 
-def closed_loop(seed: int, users: int, service: Service, length: float) -> list[Span]:
+def closed_loop(seed: int, users: int, service: Service, length: float) -> list[RequestSpan]:
     """Return the requests of a closed loop on a server without a limit."""
     generator = random.Random(seed)
-    spans: list[Span] = []
+    spans: list[RequestSpan] = []
     for user in range(users):
         at = user * 0.01
         while at < length:
             took = service(generator, at)
-            spans.append(Span(at, at + took, took / 4, took))
+            spans.append(RequestSpan(at, at + took, took / 4, took))
             at += took
     return spans
 
 
-def states(make: Callable[[int], list[Span]], length: float, *, is_open: bool) -> list[Stationarity]:
+def states(make: Callable[[int], list[RequestSpan]], length: float, *, is_open: bool) -> list[Stationarity]:
     return [find_stationarity(make(seed), end=length, open_loop=is_open) for seed in range(RUNS)]
 
 
-def share_unsteady(make: Callable[[int], list[Span]], length: float, *, is_open: bool) -> float:
+def share_unsteady(make: Callable[[int], list[RequestSpan]], length: float, *, is_open: bool) -> float:
     return sum(one.state == "not steady" for one in states(make, length, is_open=is_open)) / RUNS
 
 
@@ -85,7 +87,7 @@ def share_unsteady(make: Callable[[int], list[Span]], length: float, *, is_open:
     ],
     ids=["M/M/4 at 50 %", "M/M/4 at 80 %", "D/D/4 at 95 %", "M/bimodal", "closed constant", "closed bimodal"],
 )
-def test_false_alarms_are_rare(make: Callable[[int], list[Span]], is_open: bool, most: float) -> None:
+def test_false_alarms_are_rare(make: Callable[[int], list[RequestSpan]], is_open: bool, most: float) -> None:
     assert share_unsteady(make, 30, is_open=is_open) <= most
 
 
@@ -102,7 +104,7 @@ def test_false_alarms_are_rare(make: Callable[[int], list[Span]], is_open: bool,
     ],
     ids=["0.7 % over capacity", "M/M/4 at 150 %", "M/M/4 at 120 %", "slower half-way", "warm-up", "drift"],
 )
-def test_departures_are_found(make: Callable[[int], list[Span]], is_open: bool, least: float) -> None:
+def test_departures_are_found(make: Callable[[int], list[RequestSpan]], is_open: bool, least: float) -> None:
     assert share_unsteady(make, 30, is_open=is_open) >= least
 
 
@@ -143,7 +145,7 @@ def test_a_change_is_found_after_a_beginning_that_differs() -> None:
 
 
 def test_a_server_that_turns_bad_is_told_with_the_time() -> None:
-    spans = [Span(i / 10, i / 10 + 0.1, 0.05, 0.1, failed=i >= 120 and i % 5 > 0) for i in range(300)]
+    spans = [RequestSpan(i / 10, i / 10 + 0.1, 0.05, 0.1, failed=i >= 120 and i % 5 > 0) for i in range(300)]
     found = find_stationarity(spans, end=30, open_loop=True)
     (change,) = found.departures
     assert (change.kind, change.metric) == ("change", "error")
@@ -155,12 +157,12 @@ def test_a_server_that_turns_bad_is_told_with_the_time() -> None:
     ("spans", "end", "reason"),
     [
         ([], 10, "0 requests, needs 24"),
-        ([Span(i * 0.1, i * 0.1 + 0.2, 0.1, 0.2) for i in range(20)], 2, "requests, needs 24"),
-        ([Span(i * 0.01, i * 0.01 + 5, 0.1, 5.0) for i in range(1000)], 10, "times the latency"),
+        ([RequestSpan(i * 0.1, i * 0.1 + 0.2, 0.1, 0.2) for i in range(20)], 2, "requests, needs 24"),
+        ([RequestSpan(i * 0.01, i * 0.01 + 5, 0.1, 5.0) for i in range(1000)], 10, "times the latency"),
     ],
     ids=["nothing", "few", "shorter than the latency allows"],
 )
-def test_a_short_run_is_not_judged(spans: list[Span], end: float, reason: str) -> None:
+def test_a_short_run_is_not_judged(spans: list[RequestSpan], end: float, reason: str) -> None:
     found = find_stationarity(spans, end=end, open_loop=True)
     assert found.state == "too short"
     assert reason in found.text
@@ -175,7 +177,7 @@ def test_a_load_that_changes_by_design_is_not_tested() -> None:
 @given(
     st.lists(
         st.builds(
-            lambda start, took, ttft, failed: Span(start, start + took, ttft, None if failed else took, failed),
+            lambda start, took, ttft, failed: RequestSpan(start, start + took, ttft, None if failed else took, failed),
             st.floats(0, 10),
             st.floats(0, 100),
             st.none() | st.floats(0, 10),
@@ -185,7 +187,7 @@ def test_a_load_that_changes_by_design_is_not_tested() -> None:
     ),
     st.booleans(),
 )
-def test_any_requests_have_a_state(spans: list[Span], is_open: bool) -> None:
+def test_any_requests_have_a_state(spans: list[RequestSpan], is_open: bool) -> None:
     found = find_stationarity(spans, end=10, open_loop=is_open)
     assert found.state in ("steady", "not steady", "too short")
     assert bool(found.departures) == (found.state == "not steady")
@@ -194,7 +196,7 @@ def test_any_requests_have_a_state(spans: list[Span], is_open: bool) -> None:
 
 def test_many_requests_are_thinned_evenly() -> None:
     keeper = SpanKeeper(limit=1000)
-    keeper.extend(Span(i / 1000, i / 1000 + 0.1, 0.1, 0.1) for i in range(10_000))
+    keeper.extend(RequestSpan(i / 1000, i / 1000 + 0.1, 0.1, 0.1) for i in range(10_000))
     assert len(keeper.spans) <= 1000
     assert len(keeper.spans) * keeper.weight == pytest.approx(10_000, rel=0.01)
     starts = [span.start for span in keeper.spans]

@@ -278,7 +278,7 @@ def test_what_usage_says_of_tokens_is_added_up() -> None:
         stats.add(recording, EXCHANGE, found, 0, 0)
     assert stats.tokens == TokenDetails(
         responses=5, cached=90, cached_of=100, reasoning=5, not_streamed=5, without_usage=1, estimated=10,
-        estimated_responses=2, zero=1, too_many=1, too_few=1,
+        estimated_responses=2, zero_tokens=1, too_many=1, too_few=1,
     )  # fmt: skip
     assert (stats.input_tokens, stats.output_tokens) == (110, 40)
     piece = stats.throughput.slices[200]

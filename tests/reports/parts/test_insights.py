@@ -63,7 +63,7 @@ def a_load(loads: ModuleType, **fields: Any) -> list[Any]:
             "Implausible usage: more output_tokens than the text can have, in 79 of 80 responses.",
         ),
         (TokenDetails(responses=80, too_few=1), "fewer output_tokens than the text can have, in 1 of 80 responses."),
-        (TokenDetails(responses=1, zero=1), "0 output_tokens for a text, in 1 of 1 response."),
+        (TokenDetails(responses=1, zero_tokens=1), "0 output_tokens for a text, in 1 of 1 response."),
         (
             TokenDetails(responses=80, estimated=500, estimated_responses=40),
             "Estimated tokens: usage has no output tokens in 40 of 80 responses. Estimated from the text: "
