@@ -307,10 +307,12 @@ def _is_clear(step: SearchStep) -> bool:
 
 
 def _missed(slo: SloResult) -> str:
+    if slo.unknown:
+        return f"{slo.text} {slo.unknown_text.replace(':', ',')}"
     if slo.value is None:
-        return f"{slo.text} had no samples"
+        return f"{slo.text} {'cannot be known' if slo.unjudged else 'had no samples'}"
     if slo.metric in TIMES:
-        value = format_seconds(slo.value)
+        value = f"{'at least ' if slo.at_least else ''}{format_seconds(slo.value)}"
     else:
         value = f"{100 * slo.value:.1f} %" if slo.statistic == "share" else f"{slo.value:.2f}/s"
     return f"{slo.text} was missed ({value})"

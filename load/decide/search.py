@@ -8,6 +8,7 @@ of the run file are those of the step that was chosen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,8 +21,8 @@ from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import SHARES, TIMES
-from rejoinder.model.outcomes import bad_of
+from rejoinder.model.metrics import TIMES
+from rejoinder.model.outcomes import RequestOutcome, bad_of, unlimited_bad_of
 from rejoinder.model.samples import LoadSample, Sample, SearchResult, SearchStep, Validity, step_latencies
 
 MAX_LEVEL: Final = 512
@@ -157,13 +158,20 @@ def step_figures(result: LoadResult) -> SearchStep:
 
 
 def keeps(result: LoadResult) -> bool:
-    """Return whether a run met its SLOs. If none of them counts errors, at most 1 % of the requests may fail."""
+    """Return whether a run met its SLOs. At most 1 % of the requests may fail in a way that no SLO limits."""
     if result.missed or not result.ok:
         return False
-    if any(slo.metric in SHARES for slo in result.load.slos):
-        return True
-    bad = bad_of(result.outcomes)
-    return bad <= _TOLERATED * (bad + result.ok)
+    limited = {slo.metric for slo in result.load.slos if slo.statistic == "share"}
+    bad = unlimited_bad_of(_estimated(result), limited)
+    return bad <= _TOLERATED * (bad_of(result.outcomes) + result.ok)
+
+
+def _estimated(result: LoadResult) -> dict[RequestOutcome, int]:
+    """Return the outcomes of a run with the responses that a rule voids by estimate among the nonconforming ones."""
+    voided = result.load.unjudged_voided
+    share = result.load.unjudged if voided is None and result.load.unjudged else math.ceil(voided or 0.0)
+    found = result.outcomes.get(RequestOutcome.NONCONFORMING, 0)
+    return {**result.outcomes, RequestOutcome.NONCONFORMING: found + share}
 
 
 def parse_levels(text: str) -> list[int] | None:

@@ -21,7 +21,7 @@ from rejoinder.load.objectives.slo import Slo, evaluate, parse_slo
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of
-from rejoinder.model.samples import Rates
+from rejoinder.model.samples import Rates, SloResult
 
 LEAST: Final = 20
 """How many requests must have ended before a condition on a figure is checked."""
@@ -85,10 +85,17 @@ def abort_reason(
                     return f"The run cannot meet {slo.text}: {reason}."
         elif ended >= LEAST:
             (result,) = evaluate([condition.kept], histograms=histograms, outcomes=outcomes, good=good, rates=_NO_RATES)
-            if result.met is False and result.value is not None:
-                value = format_seconds(result.value) if result.metric in TIMES else f"{100 * result.value:.1f} %"
-                return f"{condition.text} ended the run: {value} after {plural(ended, 'request')}."
+            # A lower bound within the limit proves nothing yet.
+            if result.met is False and result.value is not None and not result.unknown:
+                return f"--abort-on {condition.text} ended the run: {_value(result)} after {plural(ended, 'request')}."
     return ""
+
+
+def _value(result: SloResult) -> str:
+    assert result.value is not None
+    if result.metric in TIMES:
+        return f"{'at least ' if result.at_least else ''}{format_seconds(result.value)}"
+    return f"{100 * result.value:.1f} %" if result.statistic == "share" else f"{result.value:.2f}/s"
 
 
 _NO_RATES: Final = Rates(**dict.fromkeys(Rates.__struct_fields__, 0.0))

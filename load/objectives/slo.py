@@ -273,7 +273,8 @@ def _result(slo: Slo, value: float | None, n: int, *, at_least: bool = False) ->
 
 
 def _of_share(slo: Slo, outcomes: OutcomeCounts, good: int, voided: Voided) -> SloResult:
-    counted = counted_of(outcomes)
+    # A share of cancelled requests is one of all.
+    counted = sum(outcomes.values()) if slo.metric == RequestOutcome.CANCELLED else counted_of(outcomes)
     if slo.metric == "goodput":
         found, sign = good, -1
     else:

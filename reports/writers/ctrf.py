@@ -50,8 +50,8 @@ def render_ctrf(run: Run) -> str:
     load, baseline, contract = report.get(LOAD), report.get(BASELINE), report.get(CONTRACT)
     features = report.get(CAPABILITIES)
     if load and load.started:
-        message = f"{load.failed_text}." if load.bad else ""
-        status = "failed" if load.intolerable else "passed"
+        message = load.failure or (f"{load.failed_text}." if load.bad else "")
+        status = "failed" if load.failure else "passed"
         tests.append(_case("load", "load", status, load.verdict.lower() or status, message, load_text(load)))
         tests += [
             _case(objective.text, "objectives", _OBJECTIVE[objective.severity], objective.verdict, objective.summary)

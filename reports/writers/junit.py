@@ -31,7 +31,7 @@ def render_junit(run: Run) -> str:
     A broken MUST rule is a failure, a rule that could not be checked an error; blocked, declined, not tested and not
     applicable rules are skipped with their reason, and so are those that are broken as the baseline says. A broken
     SHOULD rule passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A
-    load run is one case, which fails when a request ended badly, and one for each objective and each limit of a change.
+    load run is one case, which fails when a request failed, and one for each objective and each limit of a change.
     Entries that fail a strict baseline are one case. A run that tested nothing, or was cut short, has one errored case.
     """
     report = read_report(run)
@@ -123,8 +123,8 @@ def known_text(rule: ReportedRule) -> str:
 
 def _add_load(suite: ET.Element, load: LoadSummary) -> None:
     case = _add_case(suite, "load")
-    if load.intolerable:
-        ET.SubElement(case, "failure", {"message": f"{load.failed_text}.", "type": "load"}).text = load_text(load)
+    if load.failure:
+        ET.SubElement(case, "failure", {"message": load.failure, "type": "load"}).text = load_text(load)
     else:
         ET.SubElement(case, "system-out").text = load_text(load)
     for objective in load.objectives:

@@ -16,9 +16,10 @@ from rejoinder.load.measure.load_line import load_line
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult
 from rejoinder.load.settings import LoadSettings
+from rejoinder.model.metrics import SHARES
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, read_run
-from rejoinder.model.samples import LoadSample, ProbeSample, ScenarioOutcomes, SloResult, Validity
+from rejoinder.model.samples import LoadSample, ProbeSample, ScenarioOutcomes, SearchResult, SloResult, Validity
 from rejoinder.reports import render_markdown
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
@@ -111,7 +112,10 @@ def test_the_command_line_is_light() -> None:
 def result_with(outcomes: dict[str, int], verdict: str, slos: list[tuple[str, bool]]) -> LoadResult:
     load = load_line(RunStats(), [], LoadSettings(url="http://h", concurrency=1), issued=1)
     load.self_check.verdict = Validity(verdict)
-    load.slos = [SloResult(text=metric, metric=metric, statistic="p50", limit=1, met=met) for metric, met in slos]
+    load.slos = [
+        SloResult(text=metric, metric=metric, statistic="share" if metric in SHARES else "p50", limit=1, met=met)
+        for metric, met in slos
+    ]
     counts = {RequestOutcome(outcome): count for outcome, count in outcomes.items()}
     return LoadResult(sum(counts.values()), counts, {}, load)
 
@@ -119,7 +123,13 @@ def result_with(outcomes: dict[str, int], verdict: str, slos: list[tuple[str, bo
 @pytest.mark.parametrize(
     ("outcomes", "verdict", "slos", "code"),
     [
-        ({"ok": 9, "censored": 1}, "VALID", [], 0),
+        ({"ok": 9, "censored": 1}, "VALID", [], 1),
+        ({"ok": 9, "censored": 1}, "VALID", [("http_429", True)], 1),
+        ({"ok": 9, "http_5xx": 1}, "VALID", [("http_429", True), ("ttft", True)], 1),
+        ({"ok": 9, "http_429": 1}, "VALID", [("http_429", True)], 0),
+        ({"ok": 9, "http_429": 1}, "VALID", [("http_429", False)], 1),
+        ({"ok": 9, "http_5xx": 1}, "VALID", [("ok", True)], 0),
+        ({"ok": 9, "http_5xx": 1}, "VALID", [("goodput", True)], 0),
         ({"ok": 9, "cancelled": 1}, "SUSPECT", [("ttft", True)], 0),
         ({"ok": 9, "failed": 1}, "VALID", [], 1),
         ({"ok": 9}, "VALID", [("ttft", False)], 1),
@@ -138,6 +148,22 @@ def test_exit_codes(outcomes: dict[str, int], verdict: str, slos: list[tuple[str
     assert exit_code(result) == (code if code != 4 else int(any(not met for _, met in slos)))
     result.interrupted = True
     assert gate_code(result) == 130
+
+
+def test_a_rate_of_good_requests_allows_no_failure() -> None:
+    result = result_with({"ok": 9, "failed": 1}, "VALID", [("goodput", True)])
+    result.load.slos[0].statistic = "rate"
+    assert exit_code(result) == 1
+
+
+@pytest.mark.parametrize(
+    ("highest", "verdict", "code"), [(None, "VALID", 1), (None, "CLIENT-BOUND", 4), (8.0, "VALID", 0)]
+)
+def test_a_search_that_finds_no_load_fails(highest: float | None, verdict: str, code: int) -> None:
+    """Even if its first step, in which a queue grew, met every SLO."""
+    result = result_with({"ok": 9}, verdict, [("e2e", True)])
+    result.load.search = SearchResult(kind="rate", steps=[], range=(8.0, 9.0), highest=highest)
+    assert gate_code(result) == code
 
 
 @pytest.mark.slow(12)

@@ -63,7 +63,7 @@ def test_a_condition_ends_a_run_with_what_was_measured(timed_server: Any) -> Non
     model = f"{FAST}&after=60&then={quote('status=500')}"
     given = settings(timed_server, model, rate=40.0, duration=60.0, abort_on=("error>20%",))
     result = run_load(given, Memory())
-    assert result.aborted.startswith("error>20% ended the run: ")
+    assert result.aborted.startswith("--abort-on error>20% ended the run: ")
     assert not result.interrupted
     assert not result.incomplete
     assert result.load.issued < 30

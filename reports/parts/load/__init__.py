@@ -21,6 +21,7 @@ from rejoinder.model.outcomes import (
     good_of,
     judgeable_of,
     settled,
+    unlimited_bad_of,
 )
 from rejoinder.model.runfile import Run
 from rejoinder.model.samples import ChangeResult, LoadSample, Repeat, RequestSample, SearchStep
@@ -30,6 +31,7 @@ from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.latencies import Latencies
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
 from rejoinder.reports.parts.objectives import Objective, ObjectiveKind
+from rejoinder.reports.parts.search.summary import describe_result
 from rejoinder.reports.parts.steady_state import PART as STEADY_STATE
 from rejoinder.reports.parts.timeline import PART as TIMELINE
 from rejoinder.reports.terminal_text import wrap
@@ -92,6 +94,8 @@ class LoadSummary:
     """How many responses were checked against all rules, of how many that the rules apply to."""
     aborted: str = ""
     """Which condition ended the run early, in a sentence; empty where none did."""
+    found_none: str = ""
+    """That a search found no load that the endpoint sustained, in sentences; empty for others."""
     warmed_up: int = 0
     """Requests of the warm-up, which no other figure counts."""
     changes: list[tuple[str, float, bool]] = field(default_factory=list)
@@ -147,8 +151,16 @@ class LoadSummary:
 
     @property
     def intolerable(self) -> int:
-        """Requests that failed where no SLO limits how many may; such an SLO decides instead."""
-        return 0 if any(objective.of_share for objective in self.objectives) else self.bad
+        """Requests that failed in a way of which no SLO limits the share; such an SLO decides instead."""
+        limited = {objective.share_of for objective in self.objectives}
+        estimated = {RequestOutcome.NONCONFORMING: round(self.voided or 0.0)}
+        settled_counts = settled(self.counts, ended_early=self.ended_early)
+        return unlimited_bad_of(settled_counts, limited) + unlimited_bad_of(estimated, limited)
+
+    @property
+    def failure(self) -> str:
+        """Why the run failed, apart from limits that were missed, in sentences; empty where it did not."""
+        return f"{self.failed_text}." if self.intolerable else self.aborted or self.found_none
 
     @property
     def only_nonconforming(self) -> bool:
@@ -332,6 +344,8 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.waited = min((total.waited[outcome][0] for outcome in _NEVER_ENDED if outcome in total.waited), default=None)
     load.changes, load.compared = _changes(total.changes), bool(total.changes)
     load.aborted = one_line(total.aborted, 300)
+    if total.search and total.search.kind != "sweep" and total.search.highest is None and not load.ended_early:
+        load.found_none = one_line(describe_result(total.search), 400)
     load.warmed_up = total.warm_up.started if total.warm_up else 0
     load.rate, load.tokens_rate = total.rates.ok_per_s, total.rates.ok_output_tokens_per_s
     if total.tokens is not None and total.tokens.estimated:

@@ -33,8 +33,8 @@ class Objective(NamedTuple):
     """One limit. ``severity`` says how it is shown: ``pass``, ``warn`` (met, uncertain), ``fail`` or ``info``.
 
     ``at`` and ``bound_at`` are the measured value and its bound in percent of a bar with the limit at 50.
-    ``of_share`` marks an SLO on a share of the requests, which limits how many of them may fail. ``unknown`` marks one
-    that requests without an end leave open.
+    ``share_of`` is the metric of an SLO on a share of the requests, which limits how many of them may fail. ``unknown``
+    marks one that requests without an end leave open.
     """
 
     text: str
@@ -49,7 +49,7 @@ class Objective(NamedTuple):
     at: float | None = None
     bound_at: float | None = None
     kind: ObjectiveKind = ObjectiveKind.SLO
-    of_share: bool = False
+    share_of: str = ""
     unknown: bool = False
 
     @property
@@ -110,7 +110,7 @@ def _objective(result: SloResult) -> Objective:
         note="; ".join(filter(None, notes)),
         at=_place(result.value, result.limit),
         bound_at=_place(result.bound, result.limit) if result.needs is None else None,
-        of_share=result.statistic == "share",
+        share_of=result.metric if result.statistic == "share" else "",
         unknown=result.unknown,
     )
 

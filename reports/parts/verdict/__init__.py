@@ -124,6 +124,9 @@ def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
     if load.missed:
         changed = f"{load.changes_text}: " if load.changes else ""
         return Severity.FAIL, f"{changed}{load.missed_text}", f"{load.succeeded_text}.", *rest
+    if load.found_none:
+        none, _, why = load.found_none.partition(". ")
+        return Severity.FAIL, none.removesuffix("."), why, f"{load.succeeded_text}.", *rest
     if not load.whole:
         return Severity.ERROR, "Inconclusive", "The run was cut short.", f"{load.succeeded_text}.", *rest
     if partial:

@@ -18,8 +18,7 @@ from rejoinder.errors import EXIT_CODES, ExitCode
 from rejoinder.formatting import format_rate, format_seconds, plural
 from rejoinder.load.options import LoadOption, OptionGroup, all_options
 from rejoinder.model.histogram import values_for
-from rejoinder.model.metrics import SHARES
-from rejoinder.model.outcomes import bad_of, settled
+from rejoinder.model.outcomes import settled, unlimited_bad_of
 from rejoinder.model.samples import ProbeSample, Repeat, SearchStep, Validity
 
 if TYPE_CHECKING:
@@ -78,8 +77,9 @@ def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
     },
     exit_codes={
         0: "Every request succeeded and every SLO and regression limit was met.",
-        1: "A request failed or never ended, a limit was missed, or --abort-on ended the run. With an SLO for goodput, "
-        "error or an outcome, failed requests count against that SLO only.",
+        1: "A request failed or never ended, a limit was missed, a search found no load that meets the SLOs, or "
+        "--abort-on ended the run. An SLO for the share of goodput or error decides how many requests may fail, one "
+        "for an outcome how many may end so.",
         2: "No request was answered.",
         3: EXIT_CODES[ExitCode.INCOMPLETE],
         4: EXIT_CODES[ExitCode.CLIENT_BOUND],
@@ -354,7 +354,9 @@ def exit_code(result: LoadResult) -> ExitCode:
         return ExitCode.INTERRUPTED
     if not (result.answered or result.incomplete):
         return ExitCode.NOT_TESTED
-    if _has_failed(result) or result.aborted or (result.missed and not result.incomplete):
+    search = result.load.search
+    found_none = search is not None and search.kind != "sweep" and search.highest is None
+    if _has_failed(result) or result.aborted or ((result.missed or found_none) and not result.incomplete):
         return ExitCode.FAILED
     return ExitCode.INCOMPLETE if result.incomplete else ExitCode.PASSED
 
@@ -370,12 +372,14 @@ def gate_code(result: LoadResult) -> ExitCode:
 
 
 def _has_failed(result: LoadResult) -> bool:
-    """Return whether a probe failed, or more requests failed than allowed: none, unless an SLO counts failures."""
+    """Return whether a probe failed, or more requests failed than allowed: none, unless an SLO limits their share."""
     if any(not probe.met for probe in result.probes):
         return True
-    counting = [slo for slo in result.load.slos if slo.metric in SHARES]
-    if counting:
-        return any(slo.met is False for slo in counting)
+    shares = [slo for slo in result.load.slos if slo.statistic == "share"]
+    if any(slo.met is False for slo in shares):
+        return True
+    limited = {slo.metric for slo in shares}
     repeats = [repeat.outcomes for repeat in result.load.repeats if repeat.of == "endpoint"]
     ended_early = bool(result.incomplete)
-    return any(bad_of(settled(outcomes, ended_early=ended_early)) for outcomes in repeats or [result.outcomes])
+    counts = (settled(outcomes, ended_early=ended_early) for outcomes in repeats or [result.outcomes])
+    return any(unlimited_bad_of(outcomes, limited) for outcomes in counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -80,6 +80,8 @@ MEASURED: Final = tuple(outcome for outcome, row in OUTCOMES.items() if row.answ
 
 OutcomeCounts = Mapping[RequestOutcome, int]
 
+_LIMIT_ALL: Final = frozenset({"goodput", "error", RequestOutcome.OK})
+
 
 def good_of(counts: OutcomeCounts) -> int:
     """Return how many requests succeeded."""
@@ -89,6 +91,17 @@ def good_of(counts: OutcomeCounts) -> int:
 def bad_of(counts: OutcomeCounts) -> int:
     """Return how many requests the endpoint failed."""
     return sum(count for outcome, count in counts.items() if OUTCOMES[outcome].bad)
+
+
+def unlimited_bad_of(counts: OutcomeCounts, limited: Collection[str]) -> int:
+    """Return how many requests the endpoint failed in a way that no SLO on a share allows.
+
+    ``limited`` has the metrics of these SLOs. One on goodput, ``error`` or ``ok`` limits every failure, one on another
+    outcome limits that outcome.
+    """
+    if not _LIMIT_ALL.isdisjoint(limited):
+        return 0
+    return bad_of({outcome: count for outcome, count in counts.items() if outcome not in limited})
 
 
 def judgeable_of(counts: OutcomeCounts) -> int:

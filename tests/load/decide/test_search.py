@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.load.decide.find_highest import SearchRange, find_highest, run_search
-from rejoinder.load.decide.search import SearchRun, knee, parse_concurrencies, parse_levels, parse_range, sweep
+from rejoinder.load.decide.search import SearchRun, keeps, knee, parse_concurrencies, parse_levels, parse_range, sweep
 from rejoinder.load.measure.load_line import load_line
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.run import LoadResult, Sink
@@ -90,6 +90,29 @@ def endpoint(
         return LoadResult(100, outcomes, {}, load, interrupted=calls[0] >= stop_at)
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("failed", "unjudged", "voided", "slos", "kept"),
+    [
+        (1, 0, None, [], True),
+        (2, 0, None, [], False),
+        (0, 64, 0.9, [], True),
+        (0, 64, 1.5, [], False),
+        (0, 64, None, [], False),
+        (2, 0, None, ["error"], True),
+        (2, 0, None, ["failed"], True),
+        (2, 0, None, ["http_429"], False),
+    ],
+)
+def test_few_requests_may_fail_in_a_way_that_no_slo_limits(
+    failed: int, unjudged: int, voided: float | None, slos: list[str], kept: bool
+) -> None:
+    load = load_line(RunStats(), [], SETTINGS, issued=1)
+    load.unjudged, load.unjudged_voided = unjudged, voided
+    load.slos = [SloResult(text=one, metric=one, statistic="share", limit=0.5, met=True) for one in slos]
+    outcomes = {RequestOutcome.OK: 100 - failed, RequestOutcome.FAILED: failed}
+    assert keeps(LoadResult(100, outcomes, {}, load)) is kept
 
 
 def levels(search: SearchRun) -> list[Any]:

@@ -60,8 +60,36 @@ def test_a_condition_on_a_figure(text: str, ok: int, failed: int, times: Sequenc
     found = reason(text, ok, failed, times)
     assert bool(found) == ends
     if ends:
-        assert found.startswith(f"{text} ended the run: ")
+        assert found.startswith(f"--abort-on {text} ended the run: ")
         assert f"after {ok + failed} requests." in found
+
+
+def test_a_lower_bound_ends_a_run_only_where_it_proves_the_condition() -> None:
+    times = histogram([0.05] * 97)
+    for _ in range(3):
+        times.add(0.01, at_least=True)
+    outcomes = {OK: 97, RequestOutcome.TRANSPORT: 3}
+
+    def found(text: str) -> str:
+        histograms = {"ttft_ok": times}
+        return abort_reason([parse_abort(text)], (), histograms=histograms, outcomes=outcomes, good=97, planned=0)
+
+    assert [found(text) for text in ("ttft:p99>5s", "ttft:mean>5s", "ttft:max>5s")] == ["", "", ""]
+    for _ in range(3):
+        times.add(6.0, at_least=True)
+    assert found("ttft:p99>5s") == "--abort-on ttft:p99>5s ended the run: at least 6.00 s after 100 requests."
+
+
+def test_a_speed_is_shown_in_its_own_unit() -> None:
+    found = abort_reason(
+        [parse_abort("output_tokens_per_user:p1<20/s")],
+        (),
+        histograms={"output_tokens_per_user_ok": histogram([10.0] * 50)},
+        outcomes={OK: 50},
+        good=50,
+        planned=0,
+    )
+    assert found == "--abort-on output_tokens_per_user:p1<20/s ended the run: 10.00/s after 50 requests."
 
 
 @pytest.mark.parametrize(

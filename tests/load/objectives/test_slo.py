@@ -180,6 +180,14 @@ def test_an_early_end_of_the_run_is_not_the_fault_of_the_endpoint() -> None:
     assert [slo.value for slo in cut] == [pytest.approx(5 / 105), pytest.approx(95 / 105), 0]
 
 
+def test_cancelled_requests_are_a_share_of_all() -> None:
+    """Other shares leave them out."""
+    outcomes = counts(ok=2, cancelled=8)
+    slos = parse_slos(["cancelled<90%", "ok>=90%", "error<1%"])
+    found = evaluate(slos, histograms={}, outcomes=outcomes, good=2, rates=rates())
+    assert [(result.value, result.n) for result in found] == [(0.8, 10), (1.0, 2), (0.0, 2)]
+
+
 def test_goodput_names_the_limits_that_it_counts_by() -> None:
     (_, goodput) = evaluate(parse_slos(["e2e:p50<1ms", "goodput>=95%"]), **(REACHED | {"good": 0}))
     assert goodput.limits == ["e2e<1ms"]

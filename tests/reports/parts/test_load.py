@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from rejoinder.model.outcomes import RequestOutcome
-from rejoinder.model.samples import LoadSample
-from rejoinder.reports import render_html
+from rejoinder.model.samples import LoadSample, SearchResult
+from rejoinder.reports import render_ctrf, render_html, render_junit
 from rejoinder.reports.parts.latencies import latency_of
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.timeline import PART as TIMELINE
 from rejoinder.reports.parts.verdict import PART as VERDICT
+from rejoinder.reports.rules import Severity
 
 
 def test_the_ledger_must_add_up(loads: ModuleType, report_of: Any) -> None:
@@ -89,6 +92,35 @@ def test_an_objective_of_a_share_decides_how_many_may_end_badly(loads: ModuleTyp
     assert "2 of 100 requests failed" in render_html(run_of(*alone))
     assert "98 of 100 requests succeeded" in render_html(run_of(*allowed))
     assert "1 SLO missed" in render_html(run_of(*loads.recorded(sent, ["error<1%"])))
+
+
+def test_a_limit_on_one_outcome_allows_no_other(loads: ModuleType, report_of: Any) -> None:
+    sent = [loads.Sent(t / 10, 0.1, tokens=1) for t in range(97)]
+    sent += [loads.Sent(9.0, outcome=RequestOutcome.HTTP_429, status=429)] * 2
+    sent += [loads.Sent(9.0, outcome=RequestOutcome.TIMEOUT)]
+    assert report_of(*loads.recorded(sent, ["http_429<5%"]))[LOAD].intolerable == 1
+    assert report_of(*loads.recorded(sent, ["http_429<5%", "timeout<5%"]))[LOAD].intolerable == 0
+
+
+@pytest.mark.parametrize("how", ["aborted", "found none"])
+def test_a_run_that_fails_without_a_failed_request_fails_everywhere(
+    loads: ModuleType, run_of: Any, report_of: Any, how: str
+) -> None:
+    samples = loads.recorded([loads.Sent(t / 10, 0.1, tokens=1) for t in range(100)])
+    total = samples[-1]
+    assert isinstance(total, LoadSample)
+    reason = "--abort-on ttft:p99>5s ended the run: 6.00 s after 40 requests."
+    if how == "aborted":
+        total.aborted = reason
+    else:
+        total.search = SearchResult(kind="rate", steps=[], range=(8.0, 9.0), next=8.0, reason="the queue grew")
+        reason = "Highest rate that meets every SLO: below 8 requests/s."
+    verdict = report_of(*samples)[VERDICT]
+    assert verdict.severity is Severity.FAIL
+    assert reason in f"{verdict.headline}. {verdict.sentence}"
+    failures = ET.fromstring(render_junit(run_of(*samples)).encode()).findall(".//testcase[@name='load']/failure")
+    assert [reason in failure.attrib["message"] for failure in failures] == [True]
+    assert json.loads(render_ctrf(run_of(*samples)))["results"]["summary"]["failed"] == 1
 
 
 def test_nothing_answered_is_a_page_too(examples: ModuleType, words: Any) -> None:
