@@ -30,7 +30,7 @@ from rejoinder.formatting import plural
 from rejoinder.load.objectives.slo import parse_statistic
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import DISTRIBUTIONS, METRICS, RATES, SPEEDS, TIMES, metric_named
-from rejoinder.model.outcomes import OutcomeCounts, counted_of, good_of
+from rejoinder.model.outcomes import OutcomeCounts, counted_of
 from rejoinder.model.runfile import read_run
 from rejoinder.model.samples import PERCENTILES, ChangeResult, Rates, Side
 
@@ -106,10 +106,10 @@ def figures(
     histograms: Mapping[str, Histogram],
     rates: Rates,
     outcomes: OutcomeCounts,
-    good: int | None,
+    good: int,
     changes: Sequence[RegressionLimit] = (),
 ) -> dict[str, float]:
-    """Return what one repeat is compared by: statistics of times in seconds, rates, goodput where there are limits.
+    """Return what one repeat is compared by: statistics of times in seconds, rates, and the share of ``good`` requests.
 
     Percentiles are those of the nearest rank: repeats are as long as each other, so also the largest values compare.
     What is only known as a lower bound, because requests have no end, is left out.
@@ -131,7 +131,7 @@ def figures(
     measured = {name: getattr(rates, metric.rate_field) for name, metric in RATES.items()}
     found |= {name: rate for name, rate in measured.items() if rate is not None}
     if counted := counted_of(outcomes):
-        found[_GOODPUT] = (good_of(outcomes) if good is None else good) / counted
+        found[_GOODPUT] = good / counted
     return found
 
 

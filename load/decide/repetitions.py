@@ -71,14 +71,13 @@ def run_repeats(
             failure = error
             break
         load = result.load
-        good = load.good if load.limits else None
         repeat = Repeat(
             of=side,
             repeat=number,
             started=result.started,
             outcomes=result.outcomes,
             verdict=result.verdict,
-            figures=figures(result.histograms, load.rates, result.outcomes, good, changes),
+            figures=figures(result.histograms, load.rates, result.outcomes, load.good, changes),
         )
         found.append(repeat)
         sink.sample(repeat)

@@ -30,7 +30,12 @@ _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\Z", re.DOTA
 
 
 class FramingError(ValueError):
-    """Bytes that are not an HTTP/1.1 reply; the message says what and where in one phrase."""
+    """Bytes that are not an HTTP/1.1 reply; the message says what and where in one phrase.
+
+    ``before`` is the body that the same bytes held before that.
+    """
+
+    before: bytes = b""
 
 
 class OverBudgetError(FramingError):
@@ -264,6 +269,14 @@ class Dechunker:
             data = self._carry + data
             self._carry = b""
         body: list[bytes] = []
+        try:
+            self._take(data, body)
+        except FramingError as error:
+            error.before = b"".join(body)
+            raise
+        return body[0] if len(body) == 1 else b"".join(body)
+
+    def _take(self, data: bytes, body: list[bytes]) -> None:
         position, size = 0, len(data)
         while position < size:
             if self.done:
@@ -307,7 +320,6 @@ class Dechunker:
                     raise OverBudgetError(
                         f"the response trailers are longer than {LOAD.trailers:,} bytes: rejoinder stopped reading"
                     )
-        return body[0] if len(body) == 1 else b"".join(body)
 
 
 class MessageEnd:
@@ -402,9 +414,12 @@ def to_exchange(recording: Recording, path: str, headers: Headers, worker: int =
     headers_at: float | None = None
     chunks: tuple[Chunk, ...] = ()
     try:
-        head, headers_at, chunks, cut = _read(recording.receives, begun)
-        if cut and outcome is not Outcome.CANCELLED:
-            outcome, detail = Outcome.TOO_LARGE, cut
+        head, headers_at, chunks, fault = _read(recording.receives, begun)
+        if isinstance(fault, OverBudgetError):
+            if outcome is not Outcome.CANCELLED:
+                outcome, detail = Outcome.TOO_LARGE, str(fault)
+        elif fault is not None:
+            outcome, detail = Outcome.PROTOCOL, str(fault)
     except OverBudgetError as error:
         outcome, detail = Outcome.TOO_LARGE, str(error)
     except FramingError as error:
@@ -426,24 +441,23 @@ def to_exchange(recording: Recording, path: str, headers: Headers, worker: int =
     )
 
 
-def _read(receives: Receives, begun: int) -> tuple[Head | None, float | None, tuple[Chunk, ...], str]:
-    """Return head, time of the head, body and, for a body that is over the budget, why it was cut."""
+def _read(receives: Receives, begun: int) -> tuple[Head | None, float | None, tuple[Chunk, ...], FramingError | None]:
+    """Return head, time of the head, body, and what is wrong with a body of which the rest cannot be read."""
     head = parse_head(bytes(receives.data[: 3 * LOAD.head]))
     if head is None:
-        return None, None, (), ""
+        return None, None, (), None
     pieces = list(receives.rest(head.size))
     headers_at = (pieces[0][0] - begun) / 1e9
     length = body_length(head)
     chunks: list[Chunk] = []
     dechunker, left, meter = Dechunker(), length if isinstance(length, int) else 0, ReplyMeter(LOAD)
+    fault: FramingError | None = None
     for at, piece in pieces:
         if length is Length.CHUNKED:
             try:
                 body = dechunker.feed(piece)
-            except OverBudgetError as error:
-                return head, headers_at, tuple(chunks), str(error)
             except FramingError as error:
-                raise FramingError(f"{error} (after {meter.size} bytes of body)") from None
+                fault, body = error, error.before
         elif length is Length.CLOSE:
             body = piece
         else:
@@ -453,15 +467,21 @@ def _read(receives: Receives, begun: int) -> tuple[Head | None, float | None, tu
         if body:
             chunks.append(Chunk((at - begun) / 1e9, body))
         if meter.exceeded:
+            fault = OverBudgetError(meter.cut)
+        elif fault is not None and not isinstance(fault, OverBudgetError):
+            fault = FramingError(f"{fault} (after {meter.size} bytes of body)")
+        if fault is not None:
             break
-    return head, headers_at, tuple(chunks), meter.cut if meter.exceeded else ""
+    return head, headers_at, tuple(chunks), fault
 
 
 def final_response(receives: Receives) -> dict[str, Any] | None:
     """Return the response object at the end of a reply, be it a stream or a body; ``None`` where there is none."""
     try:
-        head, _, chunks, _ = _read(receives, 0)
+        head, _, chunks, fault = _read(receives, 0)
     except FramingError:
+        return None
+    if fault is not None and not isinstance(fault, OverBudgetError):
         return None
     if head is None or not 200 <= head.status < 300:
         return None

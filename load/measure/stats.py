@@ -181,8 +181,10 @@ class RunStats(JsonStruct):
             self.scenarios.setdefault(recording.scenario, Counter())[outcome] += 1
         start, end = (_begun(recording) - t0) / 1e9, (recording.ended - t0) / 1e9
         times = _all_times(recording, measured)
-        # The times of a stream that was given up are those of its beginning only.
-        answered = row.answered and Tag.CANCELLED not in recording.tags
+        # The times of a stream that was given up are those of its beginning only. What broke after the terminal event
+        # changes no time.
+        whole = row.unended and measured.end is not None and not measured.refused
+        answered = (row.answered or whole) and Tag.CANCELLED not in recording.tags
         waited = _waited(recording, exchange, measured)
         self._second(start).started += 1
         last = self._second(end)

@@ -165,16 +165,27 @@ def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text
         # In a closed loop the schedule is the end of the request before.
         if distribution and (not metric.since or latencies.scheduled):
             percents = metric.percentiles(Place.TERMINAL)
-            figures = "  ".join(f"p{p:g} {format_seconds(distribution.percentile(p)):<7}" for p in percents)
             lacking = [p for p in percents if distribution.percentile(p) is None]
             needs = f", p{lacking[0]:g} needs {format_count(values_for(lacking[0]))}" if lacking else ""
             shown.append(metric)
             bounds = bounds or any((figure := distribution.percentile(p)) and figure.at_least for p in percents)
             label = _SCHEDULED if metric.since else metric.label
-            lines.append(Text(f"        {label:<11} {figures}  n={format_count(distribution.n)}{needs}{mark}"))
+            lines += _line(label, distribution, percents, f"n={format_count(distribution.n)}{needs}{mark}", width)
     names = [*_long_names(shown), *([_SCHEDULE] if any(metric.since for metric in shown) else [])]
     notes = [*fill(names, ", ", width - 8), *(["≥: lower bound, because some requests have no end"] * bounds)]
     return [*lines, *(Text(f"        {line}", "dim") for line in notes)]
+
+
+def _line(label: str, values: LatencyDistribution, percents: Sequence[float], note: str, width: int) -> list[Text]:
+    """Return the percentiles of a metric with a note, in two lines where they need them."""
+
+    def figures(shown: Sequence[float]) -> str:
+        return f"        {label:<11} " + "  ".join(f"p{p:g} {format_seconds(values.percentile(p)):<7}" for p in shown)
+
+    for shown in (percents, [p for p in percents if values.percentile(p) is not None]):
+        if len(line := f"{figures(shown)}  {note}") <= width:
+            return [Text(line)]
+    return [Text(figures(shown).rstrip()), Text(f"{'':20}{note}")]
 
 
 PART: Final = Part(__name__, Area.LOAD, 250, read, markdown=markdown, terminal=terminal, page_values=page_values)

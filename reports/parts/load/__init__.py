@@ -310,9 +310,19 @@ def read(report: ReportModel) -> LoadSummary | None:
         covered = f"the {plural(ended, 'completed step')}" if ended else "what was written before that"
         load.warnings.append(f"The load run ended early and has no totals. The figures cover {covered}.")
         load.duration = timeline.end if timeline else None
+        _estimate_voided(load)
         if load.duration:
             _read_rates(load, run.samples_of(RequestSample))
     return load
+
+
+def _estimate_voided(load: LoadSummary) -> None:
+    """Estimate how many unchecked responses a rule voids in a run without totals: the share of the checked ones."""
+    load.unchecked = load.voided_most = load.counts.get(RequestOutcome.UNJUDGED, 0)
+    bad = load.counts.get(RequestOutcome.NONCONFORMING, 0)
+    checked = bad + load.counts.get(RequestOutcome.OK, 0)
+    if load.unchecked:
+        load.voided = load.unchecked * bad / checked if checked else None
 
 
 def _read_rates(load: LoadSummary, requests: Sequence[RequestSample]) -> None:

@@ -123,6 +123,15 @@ def test_bad_chunk_framing_is_refused(data: bytes) -> None:
         Dechunker().feed(data)
 
 
+def test_what_came_before_broken_framing_is_kept() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    receives = Receives([(2, head + b"1\r\na\r\n"), (5, b"1\r\nb\r\nZZ\r\n"), (7, b"1\r\nc\r\n")])
+    exchange = to_exchange(Recording(0, 0, 0, 1, 9, 0.0, "protocol", "", b"", receives), "/", ())
+    assert exchange.outcome is Outcome.PROTOCOL
+    assert exchange.detail == "invalid chunk size b'ZZ' (after 2 bytes of body)"
+    assert [(chunk.t, chunk.data) for chunk in exchange.chunks] == [(1e-9, b"a"), (4e-9, b"b")]
+
+
 @pytest.mark.parametrize("data", [b"SSH-2.0-x\r\n", b"HTTP/2 200\r\n\r\n", b"HTTP/1.1 20\r\n\r\n", b"<html>"])
 def test_what_is_not_http_is_refused(data: bytes) -> None:
     with pytest.raises(FramingError):

@@ -52,10 +52,19 @@ def measured(outcome: str = "ok", end: float | None = None, **fields: Any) -> Me
     return found
 
 
-def add(tally: RunStats, start: float, length: float, outcome: str = "ok", worker: int = 0, **fields: Any) -> None:
+def add(
+    tally: RunStats,
+    start: float,
+    length: float,
+    outcome: str = "ok",
+    worker: int = 0,
+    *,
+    whole: bool = False,
+    **fields: Any,
+) -> None:
     begun = round(start * SECOND)
     recording = Recording(0, begun, begun, begun, begun + round(length * SECOND), 0.0, "complete", "", b"", Receives())
-    end = length if RequestOutcome(outcome).row.answered else None
+    end = length if whole or RequestOutcome(outcome).row.answered else None
     tally.add(recording, EXCHANGE, measured(outcome, end, **fields), 0, worker)
 
 
@@ -120,6 +129,18 @@ def test_everything_adds_up(items: list[Any]) -> None:
     assert sum(line.outcomes.values()) == line.started
     for sample in [*lines, *tally.requests, line]:
         assert again(sample) == sample
+
+
+@pytest.mark.parametrize("outcome", ["transport", "too_large"])
+def test_what_breaks_after_the_terminal_event_has_its_times(outcome: str) -> None:
+    tally = RunStats()
+    add(tally, 0, 1, outcome, whole=True, content=[(0.1, 1), (0.5, 1)], output_tokens=2)
+    assert {name: (tally.histograms[name].n, tally.histograms[name].unended) for name in ("ttft", "e2e")} == {
+        "ttft": (1, 0),
+        "e2e": (1, 0),
+    }
+    assert "e2e_ok" not in tally.histograms
+    assert (tally.output_tokens, tally.waited) == (2, {})
 
 
 def test_nonconforming_requests_are_measured_but_not_ok() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import LoadSample
 from rejoinder.reports import render_html, render_markdown
 from rejoinder.reports.parts.latencies import PART as LATENCIES
-from rejoinder.reports.parts.latencies import latency_of
+from rejoinder.reports.parts.latencies import latency_of, terminal
 from rejoinder.reports.parts.latency_charts import percentile_chart
 
 
@@ -51,6 +52,18 @@ def test_percentiles_of_too_few_values_say_so_everywhere(
     sure = {line.metric: line for line in total.percentiles}["ttft"]
     assert (sure.p99.value, sure.p99.value_needs, sure.p99.needs) == (None, 100, 662)
     assert (sure.p90.value, sure.p90.value_needs) == (0.1, None)
+
+
+@pytest.mark.parametrize(("times", "note"), [(1, "n=40, p99 needs 100"), (25, "n=1,000")])
+@pytest.mark.parametrize("width", [60, 80])
+def test_what_stands_beside_percentiles_is_never_cut_off(
+    loads: ModuleType, report_of: Any, times: int, note: str, width: int
+) -> None:
+    sent = [loads.Sent(t / 10, 0.0935, outcome=RequestOutcome.TIMEOUT) for t in range(40)]
+    report = report_of(*loads.recorded(sent * times))
+    lines = [line.plain for line in terminal(report[LATENCIES], report, width)]
+    assert all(len(line) <= width for line in lines if note in line)
+    assert sum(line.endswith(note) for line in lines) >= 2
 
 
 def test_percentiles_carry_their_bounds(loads: ModuleType, run_of: Any, report_of: Any, words: Any) -> None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from rejoinder.model.outcomes import RequestOutcome
-from rejoinder.model.samples import LoadSample, SearchResult
+from rejoinder.model.samples import LoadSample, RequestSample, SearchResult
 from rejoinder.reports import render_ctrf, render_html, render_junit
 from rejoinder.reports.parts.latencies import latency_of
 from rejoinder.reports.parts.load import PART as LOAD
@@ -35,6 +35,14 @@ def test_a_run_that_died_is_counted_from_its_requests(loads: ModuleType, report_
     load = report_of(*requests)[LOAD]
     assert (load.started, load.ok, load.bad) == (5, 4, 1)
     assert "ended early" in load.warnings[0]
+
+
+def test_a_run_that_died_counts_no_unchecked_response_as_good(loads: ModuleType, report_of: Any) -> None:
+    outcomes = [RequestOutcome.OK] * 3 + [RequestOutcome.NONCONFORMING] + [RequestOutcome.UNJUDGED] * 40
+    lines = loads.recorded([loads.Sent(n / 10, 0.1, outcome=outcome) for n, outcome in enumerate(outcomes)])
+    load = report_of(*(line for line in lines if isinstance(line, RequestSample)))[LOAD]
+    assert (load.ok, load.bad) == (33, 11)
+    assert load.good_text == "about 33 of 44 requests succeeded (estimate, with 99 % confidence at least 3)"
 
 
 def test_the_figures_of_a_run_are_those_of_its_requests(
