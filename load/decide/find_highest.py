@@ -3,11 +3,14 @@
 A load is sustained when its run meets every SLO, the load generator was not the limit, and the run was in a steady
 state (:mod:`~rejoinder.load.measure.stationarity`): above the capacity a queue grows, and whether an SLO is met depends
 on the length of the run. A run that is too short to show it is lengthened: to ten times the p99 of the end-to-end time,
-to as many requests as the percentiles of the SLOs need, at most to :func:`longest_step`.
+to as many requests as the percentiles of the SLOs and the test for a steady state need, at most to
+:func:`longest_step`. A load whose run stays too short, or was limited by the load generator, has not failed: it could
+not be tested.
 
-Bisection narrows the range to 2.5 %. A load that fails by little is run once more. The highest load found is confirmed
-in one run of at least twice the length; where that fails, a lower load is confirmed. What the queue may have grown by
-is taken from the rate that was confirmed, so that a growth too slow to be seen does not raise the answer.
+Bisection narrows the range to 2.5 %. A load that fails by little is run once more, for twice as long: a stall of the
+machine weighs less in a longer run, a queue that grows weighs more. The highest load found is confirmed in a run of at
+least twice the length, with a second try; where that fails too, a lower load is confirmed. What the queue may have
+grown by is taken from the rate that was confirmed, so that a growth too slow to be seen does not raise the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram, values_for
-from rejoinder.model.metrics import TIMES
+from rejoinder.model.metrics import SHARES, TIMES
 from rejoinder.model.outcomes import bad_of
 from rejoinder.model.samples import SearchResult, SearchStep, SloResult, Validity
 
@@ -34,9 +37,12 @@ PRECISION: Final = 1.025
 """The search ends when the lowest load that failed is at most this many times the highest that did not."""
 _LATENCIES: Final = 10
 """How many times the p99 of the end-to-end time a step lasts at least."""
-_LEAST_REQUESTS: Final = 30
+_LEAST_REQUESTS: Final = 36
+"""A step has time for at least so many: the test for a steady state leaves out those of the first moments."""
+_ROOM: Final = 1.1
+"""By how much a step is lengthened beyond what it needs."""
 _CONFIRM: Final = 3
-_LOWERINGS: Final = 5
+GENERATOR: Final = "the load generator was the bottleneck"
 _CLEAR: Final = 1.5
 """A latency beyond this many times its limit fails the load without another run."""
 _CLEAR_GROWTH: Final = 0.01
@@ -81,9 +87,10 @@ class SearchRange:
         return f"{level:g} requests/s" if self.kind == "rate" else f"concurrency {level:g}"
 
 
-def longest_step(duration: float) -> float:
-    """Return how long a step may become, in seconds, where its length is ``duration``."""
-    return max(5 * duration, 20.0)
+def longest_step(settings: LoadSettings, rate: float | None = None) -> float:
+    """Return how long a step may become, in seconds; at a low ``rate`` the time for the requests that it needs."""
+    for_count = _ROOM * _least_requests(settings) / rate if rate else 0.0
+    return max(5 * settings.duration, 20.0, for_count)
 
 
 def _least_requests(settings: LoadSettings) -> int:
@@ -94,20 +101,21 @@ def _least_requests(settings: LoadSettings) -> int:
 
 def _first_duration(sought: SearchRange, settings: LoadSettings, level: float) -> float:
     """Return how long a step of a load is, in seconds, as far as that is known before latencies are."""
-    for_count = _least_requests(settings) / level if sought.kind == "rate" else 0.0
-    return min(longest_step(settings.duration), max(settings.duration, for_count))
+    return max(settings.duration, _least_requests(settings) / level if sought.kind == "rate" else 0.0)
 
 
 def describe_search(sought: SearchRange, settings: LoadSettings) -> str:
     """Return in a sentence how long the search takes at most."""
-    steps, longest = sought.most_steps, longest_step(settings.duration)
+    steps, longest = sought.most_steps, longest_step(settings, sought.low if sought.kind == "rate" else None)
     ends = [_first_duration(sought, settings, level) for level in (sought.low, sought.high)]
     middle = _first_duration(sought, settings, math.sqrt(sought.low * sought.high))
     total = sum(ends) + (steps - 2) * middle + max(_CONFIRM * settings.duration, 2 * middle)
+    first = f" The first step lasts {ends[0]:.3g} s at {sought.describe(sought.low)}." if ends[0] > ends[1] else ""
     return (
         f"Up to {plural(steps, 'step')} of {settings.duration:g} s and a longer run that "
-        f"confirms the result, about {total:.0f} s in all. Steps that are too short for the latencies "
-        f"or percentiles last up to {longest:g} s, and those that fail by little run twice."
+        f"confirms the result, about {total:.0f} s in all.{first} Steps that are too short for the latencies, "
+        f"percentiles or the test for a steady state last up to {longest:.3g} s, and those that fail by little run "
+        f"twice."
     )
 
 
@@ -115,8 +123,9 @@ def find_highest(settings: LoadSettings, sought: SearchRange, search: SearchRun)
     """Find the highest load in a range that the endpoint sustains.
 
     ``highest`` of the result is the load that was confirmed, for a rate less the growth of its queue that cannot be
-    ruled out; ``next`` is the lowest higher load that failed, with its ``reason``. Raises :class:`UsageError` without
-    an SLO, and for a run of which only the number of requests is given.
+    ruled out; ``next`` is the lowest higher load that failed, with its ``reason``; ``untested`` is the lowest higher
+    load that could not be tested. Raises :class:`UsageError` without an SLO, and for a run of which only the number of
+    requests is given.
     """
     if not settings.slos:
         raise UsageError(
@@ -131,21 +140,20 @@ def find_highest(settings: LoadSettings, sought: SearchRange, search: SearchRun)
 
 
 class _Search:
-    """One search. ``reasons`` says why loads failed."""
+    """One search. ``reasons`` says why loads failed, ``untested`` why others could not be tested."""
 
     def __init__(self, settings: LoadSettings, sought: SearchRange, search: SearchRun) -> None:
         self.settings = settings
         self.sought = sought
         self.search = search
         self.reasons: dict[float, str] = {}
-        self.longest = longest_step(settings.duration)
+        self.untested: dict[float, str] = {}
         self.least = _least_requests(settings)
         self.needs = settings.duration
         """Seconds that a step takes at least, by the latencies of the steps that held."""
         self.latency = 0.0
         """The p99 of the end-to-end time of the last step, in seconds; of few requests the longest."""
         self.best = 0.0
-        self.by_generator = False
 
     def run(self) -> LoadResult:
         low, high = self.sought.low, self.sought.high
@@ -170,18 +178,19 @@ class _Search:
         return self._finish(below, confirmed)
 
     def _holds(self, level: float) -> bool:
-        """Return whether the endpoint sustains a load; one that fails by little gets another run."""
+        """Return whether the endpoint sustains a load; one that fails by little gets another run, twice as long."""
+        longest = self._longest(level)
         for repeat in range(2):
-            step = self._step(level, self._duration(level), repeat)
+            step = self._step(level, min(longest, (1 + repeat) * self._duration(level)), repeat)
             while step.held is False and not self.search.over:
                 # Too short to say: as long as it takes, within the bound.
-                longer = min(self.longest, self._needed(step) * 1.1)
+                longer = min(longest, self._needed(step) * _ROOM)
                 if not _is_short(step) or longer <= 1.05 * (step.duration or 0.0):
                     break
                 step = self._step(level, longer, repeat)
             had = 1.05 * (step.duration or 0.0)
-            if step.held and had < self.longest and had < self._needed(step):
-                step = self._step(level, min(self.longest, self._needed(step) * 1.1), repeat)
+            if step.held and had < longest and had < self._needed(step):
+                step = self._step(level, min(longest, self._needed(step) * _ROOM), repeat)
             if self.search.over:
                 return False
             if step.held:
@@ -194,17 +203,20 @@ class _Search:
 
     def _confirm(self, level: float) -> SearchStep | None:
         """Return the longer run that the endpoint sustained, at this load or at the highest lower one that is tried."""
-        for lowering in range(_LOWERINGS):
-            if lowering:
-                lower = level / PRECISION ** (2 ** (lowering - 1))
-                level = max(self.sought.low, float(f"{lower:.4g}") if self.sought.kind == "rate" else math.floor(lower))
+        lowering = 0
+        while True:
             length = max(_CONFIRM * self.settings.duration, 2 * self._duration(level))
-            step = self._step(level, length, lowering, confirms=True)
-            if step.held:
-                return step
+            for repeat in range(2):
+                step = self._step(level, length, 2 * lowering + repeat, confirms=True)
+                if step.held:
+                    return step
+                if self.search.over or _is_clear(step):
+                    break
             if self.search.over or level == self.sought.low:
-                break
-        return None
+                return None
+            lower = level / PRECISION ** max(1, 2 ** (lowering - 1))
+            level = max(self.sought.low, float(f"{lower:.4g}") if self.sought.kind == "rate" else math.floor(lower))
+            lowering += 1
 
     def _step(self, level: float, duration: float, repeat: int, *, confirms: bool = False) -> SearchStep:
         settings = replace(
@@ -216,37 +228,52 @@ class _Search:
         def chosen(step: SearchStep) -> bool:
             return bool(step.held) and (confirms or level >= self.best)
 
-        step = self.search.step(settings, choose=chosen, repeat=repeat, judge=self._reason, confirms=confirms)
-        if step.held and not confirms:
+        step = self.search.step(settings, choose=chosen, repeat=repeat, judge=self._judge, confirms=confirms)
+        if step.held:
             self.reasons.pop(level, None)
+            self.untested.pop(level, None)
         elif step.reason and not self.search.over:
-            self.reasons[level] = step.reason
+            (self.untested if step.untested else self.reasons)[level] = step.reason
         return step
 
-    def _reason(self, result: LoadResult) -> str:
-        """Return why the endpoint did not sustain the load of a run, as a clause; empty where it did."""
+    def _judge(self, result: LoadResult) -> tuple[str, bool]:
+        """Return why the endpoint did not sustain the load of a run, as a clause; empty where it did.
+
+        Beside it: whether the load has not failed, but could not be tested.
+        """
         load = result.load
         if load.aborted:
-            return _as_clause(load.aborted)
+            return _as_clause(load.aborted), False
         self.latency = value_of(result.histograms.get("e2e", Histogram()).nearest_rank(99)) or 0.0
         if not result.ok:
-            return "no request succeeded"
+            return "no request succeeded", not result.started
         missed = [slo for slo in load.slos if slo.met is False]
-        if missed:
-            return "; ".join(_missed(slo) for slo in missed)
-        if not keeps(result):
-            return f"{bad_of(result.outcomes):,} of {plural(result.started, 'request')} failed"
+        few = [slo for slo in missed if slo.value is None]
+        shares = [slo for slo in missed if slo.metric in SHARES and slo.value is not None]
+        if shares:
+            return "; ".join(_missed(slo) for slo in shares), False
+        if len(few) == len(missed) and not keeps(result, few):
+            return f"{bad_of(result.outcomes):,} of {plural(result.started, 'request')} failed", False
         if result.verdict is Validity.CLIENT_BOUND:
-            self.by_generator = True
-            return "the load generator was the bottleneck"
+            # Its latencies may be those of the load generator.
+            return GENERATOR, True
+        if len(few) < len(missed):
+            return "; ".join(_missed(slo) for slo in missed if slo not in few), False
         state = load.stationarity
-        if state is not None and state.state in ("not steady", "too short"):
-            return _as_clause(state.text)
-        return ""
+        if state is not None and state.state == "not steady":
+            return _as_clause(state.text), False
+        if state is not None and state.state == "too short":
+            return _as_clause(state.text), True
+        if few:
+            return "; ".join(_missed(slo) for slo in few), True
+        return "", False
+
+    def _longest(self, level: float) -> float:
+        return longest_step(self.settings, level if self.sought.kind == "rate" else None)
 
     def _duration(self, level: float) -> float:
         """Return how long a step takes at least, from what is known before it."""
-        return min(self.longest, max(self.needs, _first_duration(self.sought, self.settings, level)))
+        return min(self._longest(level), max(self.needs, _first_duration(self.sought, self.settings, level)))
 
     def _needed(self, step: SearchStep) -> float:
         """Return how long a step has to be, by its own latencies and number of requests."""
@@ -257,8 +284,11 @@ class _Search:
     def _finish(self, below: float, confirmed: SearchStep | None) -> LoadResult:
         level = confirmed.level if confirmed else None
         failed = sorted(one for one in self.reasons if level is None or one > level)
+        untested = sorted(one for one in self.untested if (level is None or one > level) and one not in self.reasons)
         # A load may have failed in its confirmation only, or at first only.
         following = failed[0] if failed else None
+        open_ = untested[0] if untested and (following is None or untested[0] < following) else None
+        why = self.untested[open_] if open_ is not None else ""
         unconfirmed = bool(below) and confirmed is None and (self.search.over or bool(self.search.failure))
         highest = below if unconfirmed else None
         if confirmed is not None:
@@ -274,9 +304,11 @@ class _Search:
                 highest=highest or None,
                 next=following,
                 reason=self.reasons.get(following, "") if following is not None else "",
+                untested=open_,
+                untested_reason=why,
                 confirmed=confirmed is not None if below else None,
                 more=confirmed is not None and level == self.sought.high,
-                limited_by="generator" if self.by_generator else "",
+                limited_by="generator" if why == GENERATOR else "",
             )
         )
 
@@ -290,13 +322,16 @@ def _rounded_down(rate: float) -> float:
 
 
 def _is_short(step: SearchStep) -> bool:
-    return step.stationarity is not None and step.stationarity.state == "too short" and step.met is not False
+    """Return whether a longer run may test a load that this one could not."""
+    return step.untested and step.verdict is not Validity.CLIENT_BOUND
 
 
 def _is_clear(step: SearchStep) -> bool:
     """Return whether a load failed by so much that another run would not change it."""
     if not step.started or bad_of(step.outcomes) > 0.1 * step.started:
         return True
+    if step.untested:
+        return False
     state = step.stationarity
     if state is not None and state.queue_growth and state.growth is not None:
         return state.growth[0] > _CLEAR_GROWTH * (step.rate or math.inf)
@@ -310,7 +345,8 @@ def _missed(slo: SloResult) -> str:
     if slo.unknown:
         return f"{slo.text} {slo.unknown_text.replace(':', ',')}"
     if slo.value is None:
-        return f"{slo.text} {'cannot be known' if slo.unjudged else 'had no samples'}"
+        too_few = f"had {plural(slo.n, 'sample')}, too few"
+        return f"{slo.text} {'cannot be known' if slo.unjudged else too_few}"
     if slo.metric in TIMES:
         value = f"{'at least ' if slo.at_least else ''}{format_seconds(slo.value)}"
     else:

@@ -9,7 +9,7 @@ of the run file are those of the step that was chosen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -23,7 +23,7 @@ from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import RequestOutcome, bad_of, unlimited_bad_of
-from rejoinder.model.samples import LoadSample, Sample, SearchResult, SearchStep, Validity, step_latencies
+from rejoinder.model.samples import LoadSample, Sample, SearchResult, SearchStep, SloResult, Validity, step_latencies
 
 MAX_LEVEL: Final = 512
 MAX_STEPS: Final = 64
@@ -85,13 +85,14 @@ class SearchRun:
         *,
         choose: Callable[[SearchStep], bool],
         repeat: int | None = None,
-        judge: Callable[[LoadResult], str] | None = None,
+        judge: Callable[[LoadResult], tuple[str, bool]] | None = None,
         confirms: bool = False,
     ) -> SearchStep:
         """Run one step and keep its figures; its lines too if ``choose`` says that it is the best so far.
 
         ``repeat`` is the number of the run where several are made at one load. ``judge`` returns why the endpoint did
-        not sustain the load; empty where it did. ``confirms`` marks the run that confirms a result.
+        not sustain the load, empty where it did, and whether the run could not test that. ``confirms`` marks the run
+        that confirms a result.
         """
         kept = KeptSamples(self._sink, self._room)
         try:
@@ -105,7 +106,7 @@ class SearchRun:
         step = step_figures(result)
         step.concurrency, step.rate, step.repeat = settings.concurrency, settings.rate, repeat
         if judge is not None:
-            step.reason, step.confirms = judge(result), confirms
+            (step.reason, step.untested), step.confirms = judge(result), confirms
             step.held = not step.reason
         self.steps.append(step)
         self._sink.sample(step)
@@ -157,9 +158,13 @@ def step_figures(result: LoadResult) -> SearchStep:
     )
 
 
-def keeps(result: LoadResult) -> bool:
-    """Return whether a run met its SLOs. At most 1 % of the requests may fail in a way that no SLO limits."""
-    if result.missed or not result.ok:
+def keeps(result: LoadResult, without: Collection[SloResult] = ()) -> bool:
+    """Return whether a run met its SLOs, apart from some.
+
+    At most 1 % of the requests may fail in a way that no SLO limits.
+    """
+    missed = set(result.missed) - {slo.text for slo in without}
+    if missed or not result.ok:
         return False
     limited = {slo.metric for slo in result.load.slos if slo.statistic == "share"}
     bad = unlimited_bad_of(_estimated(result), limited)
@@ -224,18 +229,19 @@ def knee(steps: Sequence[SearchStep]) -> int | None:
     """Return the index of the knee: the first step with 90 % of the greatest throughput.
 
     ``None`` while throughput still rises with the last step by more than that: then the endpoint is not saturated.
+    Steps that were too short to test for a steady state, or in which a queue grew, are left out.
     """
-    if len(steps) < 2:
+    brought = [(throughput(step), index) for index, step in enumerate(steps) if step.settled]
+    if len(brought) < 2:
         return None
-    brought = [throughput(step) for step in steps]
-    best = max(brought)
-    if not best or (brought[-1] == best and best * KNEE > max(brought[:-1])):
+    best = max(brought)[0]
+    if not best or (brought[-1][0] == best and best * KNEE > max(brought[:-1])[0]):
         return None
-    return next(index for index, value in enumerate(brought) if value >= KNEE * best)
+    return next(index for value, index in brought if value >= KNEE * best)
 
 
 def _gains(so_far: float, step: SearchStep) -> bool:
-    return KNEE * throughput(step) > so_far
+    return step.settled and KNEE * throughput(step) > so_far
 
 
 def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRun) -> LoadResult:
@@ -244,7 +250,7 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
     Without ``levels`` they double until two steps in a row bring less than 5 % more, a tenth of the requests ends
     badly, or the generator is the limit.
     """
-    best = without_gain = 0.0
+    best = most = without_gain = 0.0
     for level in levels or [1 << power for power in range(MAX_LEVEL.bit_length())]:
         loaded = replace(
             settings, concurrency=level, rate=None, phases="", trace="", processes=min(level, settings.processes)
@@ -255,8 +261,9 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
         except StepFailedError:
             break
         reached = throughput(step)
-        without_gain = without_gain + 1 if reached < _NO_GAIN * best else 0
-        best = max(best, reached)
+        without_gain = without_gain + 1 if reached < _NO_GAIN * most else 0
+        most = max(most, reached)
+        best = max(best, reached if step.settled else 0.0)
         failing = bad_of(step.outcomes) > 0.1 * step.started or not step.started
         if step.reason:  # a condition of --abort-on ended it, and more load would meet it again
             break
@@ -270,7 +277,7 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
         SearchResult(
             kind="sweep",
             steps=search.steps,
-            best=best,
+            best=best or None,
             knee=None if found is None else search.steps[found].concurrency,
             limited_by="generator" if by_generator else "",
         )

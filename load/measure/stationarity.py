@@ -11,6 +11,9 @@ autocorrelation, corrected for its bias as M. G. Kendall 1954 does) and widens e
 - A latency drifts: Mann-Kendall trend of its batch means.
 - A latency changes at one moment: the largest t statistic over all ways to split the batches in two, corrected for the
   number of ways (Bonferroni). It counts as a change where two levels fit better than a line.
+- A latency is longer for a stretch in the middle: Student's t of the batches of a stretch against the others, over all
+  stretches of up to half the run, corrected for their number. It needs twice the latency, and to be far beyond what
+  the busy spells of a queue bring.
 - The share of failed requests changes at one moment: the same with a test of two shares.
 - A change to the better that comes early is a beginning that differs: a warm-up leaves it out.
 
@@ -27,7 +30,7 @@ from statistics import fmean, median
 from typing import Final, Literal, NamedTuple
 
 from rejoinder.formatting import format_seconds, plural
-from rejoinder.load.measure.trend import correlation_factor, kendall_trend, student_tail, theil_sen
+from rejoinder.load.measure.trend import correlation_factor, effective_degrees, kendall_trend, student_tail, theil_sen
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.samples import Departure, Stationarity
 
@@ -38,9 +41,15 @@ LEAST_PER_BATCH: Final = 4
 SURE: Final = 0.005
 """The level of each test. About five are made for one run."""
 _BALANCE_SURE: Final = 0.001
-_SPLIT_SURE: Final = 0.001
-_PART_SURE: Final = 1e-5
+_SPLIT_SURE: Final = 1e-4
+_PART_SURE: Final = 1e-6
 """A part of a run is more often by chance what the whole is not."""
+_EPISODE_SURE: Final = 1e-6
+"""A busy spell of a queue is a stretch of long latencies too: what differs by chance must be far from it."""
+_EPISODE_STEP: Final = 2.0
+"""How many times as long as the others the latencies of an episode are at least."""
+_REST: Final = 2
+"""Batches before and after an episode."""
 _FAILURES_SURE: Final = 1e-4
 _DRIFT: Final = 0.1
 """The share by which a latency must move over the tested part of the run."""
@@ -235,8 +244,17 @@ def _mean_in_flight(spans: Sequence[RequestSpan], batches: _Batches) -> list[flo
 
 
 def _growth_interval(spans: Sequence[RequestSpan], batches: _Batches, weight: int) -> tuple[float, float]:
-    trend = kendall_trend(batches.middles, _mean_in_flight(spans, batches))
-    return round(trend.low * weight, 4), round(trend.high * weight, 4)
+    means = _mean_in_flight(spans, batches)
+    trend = kendall_trend(batches.middles, means)
+    low, high = _within_range(trend.low, trend.high, means, batches)
+    return round(low * weight, 4), round(high * weight, 4)
+
+
+def _within_range(low: float, high: float, means: Sequence[float], batches: _Batches) -> tuple[float, float]:
+    """Return an interval for the growth of a queue, no wider than what it can have grown by from batch to batch."""
+    # With few batches that depend on each other the interval of the trend is far wider than all that was seen.
+    most = (max(means) - min(means)) / (batches.middles[-1] - batches.middles[0])
+    return max(low, -most), min(high, most)
 
 
 def _queue_growth(spans: Sequence[RequestSpan], batches: _Batches, weight: int) -> Departure | None:
@@ -256,6 +274,7 @@ def _queue_growth(spans: Sequence[RequestSpan], batches: _Batches, weight: int) 
             low, high = (growth - 2.1 * error / batches.length, growth + 2.1 * error / batches.length)
     if p >= SURE or growth * length < max(_LEAST_GROWTH / weight, _DRIFT * fmean(means)):
         return None
+    low, high = _within_range(low, high, means, batches)
     growth *= weight
     interval = (round(max(0.0, low * weight), 4), round(high * weight, 4))
     return Departure(
@@ -279,6 +298,9 @@ def _latency_move(batches: _Batches, metric: str) -> Departure | None:
         return None
     times, means = [at for at, _ in points], [math.log(max(mean, 1e-6)) for _, mean in points]
     trend = kendall_trend(times, means)
+    episode = _episode(batches, metric, value)
+    if episode is not None:
+        return episode
     for first, last in _parts(len(points)):
         split = _best_split(means[first:last])
         sure = _SPLIT_SURE if last - first == len(points) else _PART_SURE
@@ -312,6 +334,59 @@ def _latency_move(batches: _Batches, metric: str) -> Departure | None:
     )
 
 
+def _episode(batches: _Batches, metric: str, value: Callable[[RequestSpan], float | None]) -> Departure | None:
+    """Return a stretch in the middle of the run in which a latency was longer than before and after it, if any.
+
+    The batches of the stretch are compared with the others, whose spread is what chance gives: Student's t, corrected
+    for the number of stretches (Bonferroni).
+    """
+    points = batches.means(value)
+    n = len(points)
+    logs = [math.log(max(mean, 1e-6)) for _, mean in points]
+    found: list[tuple[float, float, int, int]] = []
+    ways = 0
+    for first in range(_REST, n - _REST):
+        for last in range(first + 1, min(n - _REST, first + n // 2) + 1):
+            ways += 1
+            rest = logs[:first] + logs[last:]
+            level = fmean(rest)
+            distance = fmean(logs[first:last]) - level
+            if distance < math.log(_EPISODE_STEP):
+                continue
+            residuals = [one - level for one in rest]
+            factor = correlation_factor(residuals)
+            count = len(rest)
+            error = math.sqrt(_squares(rest) / (count - 1) * factor * (1 / count + 1 / (last - first)))
+            p = student_tail(distance / error, effective_degrees(count, factor)) if error else 0.0
+            found.append((_squares(rest) + _squares(logs[first:last]), p, first, last))
+    sure = [one for one in found if one[1] * ways < _EPISODE_SURE]
+    if not sure:
+        return None
+    _, _, first, last = min(sure)
+    low, high = (points[at][0] + side * batches.length / 2 for at, side in ((first, -1), (last - 1, 1)))
+    inside: list[float] = []
+    others: list[float] = []
+    for span in batches.spans:
+        if (latency := value(span)) is not None:
+            (inside if low <= span.start < high else others).append(latency)
+    others.sort()
+    if sum(latency > others[math.ceil(0.9 * len(others)) - 1] for latency in inside) < LEAST_PER_BATCH:
+        return None
+    before, after = fmean(others), fmean(inside)
+    if after - before < _LEAST_MOVE:
+        return None
+    return Departure(
+        kind="change",
+        metric=metric,
+        at=round(low, 3),
+        until=round(high, 3),
+        before=round(before, 6),
+        after=round(after, 6),
+        text=f"From {low:.1f} to {high:.1f} s the mean {TIMES[metric].label} was {format_seconds(after)}, otherwise "
+        f"{format_seconds(before)}.",
+    )
+
+
 def _parts(n: int) -> list[tuple[int, int]]:
     """Return the parts of a series in which a change is sought: with two changes neither is clear in the whole."""
     most = 2 * n // 3
@@ -337,11 +412,12 @@ def _best_split(values: Sequence[float]) -> _Split | None:
     error, at = best
     first, last = values[:at], values[at:]
     rest = [value - fmean(first) for value in first] + [value - fmean(last) for value in last]
-    spread = math.sqrt(error / (n - 2) * (1 / at + 1 / (n - at)) * correlation_factor(rest))
+    factor = correlation_factor(rest)
+    spread = math.sqrt(error / (n - 2) * (1 / at + 1 / (n - at)) * factor)
     distance = abs(fmean(last) - fmean(first))
     if not distance:
         return None
-    p = student_tail(distance / spread, n - 2) * (n - 3) if spread else 0.0
+    p = student_tail(distance / spread, effective_degrees(n, factor)) * (n - 3) if spread else 0.0
     return _Split(at, min(1.0, p), error)
 
 

@@ -51,6 +51,14 @@ def correlation_factor(residuals: Sequence[float]) -> float:
     return (1 + r) / (1 - r)
 
 
+def effective_degrees(n: int, factor: float) -> int:
+    """Return the degrees of freedom of a line or two levels through ``n`` values, of which dependent ones count less.
+
+    ``factor`` is what :func:`correlation_factor` returns: ``n / factor`` independent values would show as much.
+    """
+    return max(1, round(n / factor) - 2)
+
+
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
     """Return the median of the slopes between all pairs of points."""
     return median(_slopes(times, values))

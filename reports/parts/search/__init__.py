@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from rich.text import Text
 
-from rejoinder.formatting import format_seconds, one_line, plural
+from rejoinder.formatting import one_line, plural
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import SearchResult, SearchStep
 from rejoinder.reports.markdown_text import escape, table
@@ -16,6 +16,7 @@ from rejoinder.reports.parts.search.charts import search_charts, steps_table
 from rejoinder.reports.parts.search.summary import (
     SearchSummary,
     describe_result,
+    describe_sweep,
     label_of,
     latency_text,
     share_ok,
@@ -57,16 +58,7 @@ def _sentence(search: SearchSummary, found: SearchResult) -> str:
         sought = "the knee" if search.sweep else f"the highest {search.kind}"
         sentence = f"The search stopped after {plural(len(search.steps), 'step')}, before it found {sought}."
     elif search.sweep:
-        at = next((step for step in search.steps if step.level == search.knee), None)
-        if at is None:
-            sentence = "No knee found: throughput still rose at the last step. The endpoint did not reach its limit."
-        else:
-            first = at.latency("ttft_p99")
-            slow = f", TTFT p99 {format_seconds(first)}" if first is not None else ""
-            sentence = (
-                f"Knee at concurrency {round(at.level):,}: {search.throughput_text(at)}{slow}. "
-                f"This is the first step with at least 90 % of the highest throughput."
-            )
+        sentence = one_line(describe_sweep(found), 600)
     else:
         sentence = one_line(describe_result(found), 600)
     if search.by_generator:

@@ -174,6 +174,7 @@ def steps_table(search: SearchSummary) -> FigureTable:
     times = step_latencies()
     judged = any(step.met is not None for step in search.steps)
     tested = any(step.held is not None for step in search.steps)
+    unsettled = search.sweep and any(step.stationarity and step.stationarity.state != "steady" for step in search.steps)
     head = [search.unit, "requests", "succeeded", "successful requests/s", "output tokens/s", *map(step_title, times)]
     rows = []
     for step in search.steps:
@@ -192,7 +193,11 @@ def steps_table(search: SearchSummary) -> FigureTable:
         if tested:
             result = "confirmed" if step.confirms else "sustained"
             row += ["–" if step.duration is None else f"{step.duration:.3g} s"]
-            row += [result if step.held else one_line(step.reason, 160)]
+            reason = f"not tested: {step.reason}" if step.untested else step.reason
+            row += [result if step.held else one_line(reason, 160)]
+        if unsettled:
+            row.append("–" if step.stationarity is None else step.stationarity.state)
         rows.append([*row, step.verdict.value])
     more = [*(["SLOs"] if judged else []), *(["length", "result"] if tested else [])]
+    more += ["steady state"] if unsettled else []
     return FigureTable([*head, *more, "measurement"], rows)

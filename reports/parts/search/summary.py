@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rejoinder.formatting import format_percent, format_rate, format_seconds, plural
+from rejoinder.formatting import format_percent, format_rate, format_seconds, one_line, plural
 from rejoinder.model.histogram import values_for
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import good_of
@@ -76,24 +76,66 @@ class SearchSummary:
         return f"{format_rate(self.throughput(step))} {unit}"
 
 
+def describe_sweep(found: SearchResult) -> str:
+    """Return what a sweep found, as sentences for people."""
+    left_out = [step for step in found.steps if not step.settled]
+    at = next((step for step in found.steps if found.knee is not None and step.concurrency == found.knee), None)
+    if at is not None:
+        first = at.latency("ttft_p99")
+        slow = f", TTFT p99 {format_seconds(first)}" if first is not None else ""
+        summary = SearchSummary(sweep=True, steps=found.steps)
+        text = (
+            f"Knee at concurrency {round(at.level):,}: {summary.throughput_text(at)}{slow}. "
+            f"This is the first step with at least 90 % of the highest throughput."
+        )
+        if at.stationarity is not None and at.stationarity.state == "not steady":
+            text += f" Its run was not steady: {one_line(at.stationarity.text, 200)}"
+    elif len(found.steps) - len(left_out) < 2 and left_out:
+        text = "The knee cannot be known: fewer than two steps can be compared. Use a longer --duration."
+    else:
+        text = "No knee found: throughput still rose at the last step. The endpoint did not reach its limit."
+    if left_out:
+        levels = ", ".join(label_of(step) for step in left_out[:12])
+        text += f" Not compared, because the run was too short or a queue grew: concurrency {levels}."
+    return text
+
+
 def describe_result(found: SearchResult) -> str:
     """Return what a search for the highest load found, as sentences for people."""
     what = "rate" if found.kind == "rate" else "concurrency"
     unit = " requests/s" if found.kind == "rate" else ""
-    failed = ""
+    start = f"Highest {what} that meets every SLO"
+    rest = ""
+    if found.untested is not None:
+        rest += f" {_level_text(found.untested, found.kind)} could not be tested: {found.untested_reason}. "
+        rest += _what_to_do(found)
     if found.next is not None:
-        failed = f" {found.next:.4g}{unit} failed: {found.reason}."
+        rest += f" {_level_text(found.next, found.kind)} failed: {found.reason}."
     if found.highest is None:
+        if found.untested is not None:
+            return f"{start}: cannot be known.{rest}"
         if found.range is None or found.next is None:
-            return f"No {what} in the range was sustained.{failed}"
-        return f"Highest {what} that meets every SLO: below {found.range[0]:g}{unit}.{failed}"
+            return f"No {what} in the range was sustained.{rest}"
+        return f"{start}: below {found.range[0]:g}{unit}.{rest}"
     if found.confirmed is False:
-        return f"Highest {what} that meets every SLO so far: {found.highest:.4g}{unit}, not confirmed.{failed}"
+        return f"{start} so far: {found.highest:.4g}{unit}, not confirmed.{rest}"
     if found.more:
         end = " The top of the range was sustained, so the limit is higher."
-        return f"Highest {what} that meets every SLO: {found.highest:.4g}{unit} or more.{end}"
+        return f"{start}: {found.highest:.4g}{unit} or more.{end}"
     if found.next is None:
-        return f"Highest {what} that meets every SLO: {found.highest:.4g}{unit}."
-    if found.kind == "concurrency":
-        return f"Highest {what} that meets every SLO: {found.highest:.4g}.{failed}"
-    return f"Highest {what} that meets every SLO: between {found.highest:.4g} and {found.next:.4g}{unit}.{failed}"
+        return f"{start}: {found.highest:.4g}{unit}{' or more' if found.untested is not None else ''}.{rest}"
+    if found.kind == "concurrency" and found.untested is None:
+        return f"{start}: {found.highest:.4g}.{rest}"
+    return f"{start}: between {found.highest:.4g} and {found.next:.4g}{unit}.{rest}"
+
+
+def _level_text(level: float, kind: str) -> str:
+    return f"{level:.4g} requests/s" if kind == "rate" else f"Concurrency {level:.4g}"
+
+
+def _what_to_do(found: SearchResult) -> str:
+    """Return how to test the load that could not be tested."""
+    if found.limited_by == "generator":
+        return "Give the load generator more cores, or run it on another machine."
+    lower = " or a higher lowest rate" if found.kind == "rate" and found.highest is None else ""
+    return f"Use a longer --duration{lower}."

@@ -80,7 +80,7 @@ def click_options(options: Mapping[str, LoadOption]) -> list[click.Parameter]:
         1: "A request failed or never ended, a limit was missed, a search found no load that meets the SLOs, or "
         "--abort-on ended the run. An SLO for the share of goodput or error decides how many requests may fail, one "
         "for an outcome how many may end so.",
-        2: "No request was answered.",
+        2: "No request was answered, or a search could not test its lowest load.",
         3: EXIT_CODES[ExitCode.INCOMPLETE],
         4: EXIT_CODES[ExitCode.CLIENT_BOUND],
         130: EXIT_CODES[ExitCode.INTERRUPTED],
@@ -308,7 +308,8 @@ def search_endpoint(
         parts += [] if step.met is None else ["SLOs met" if step.met else "SLOs missed"]
         parts += [step.verdict] if step.verdict.rank else []
         if step.held is not None:
-            parts += ["held" if step.held else f"failed: {step.reason}"]
+            failed = "could not be tested" if step.untested else "failed"
+            parts += ["held" if step.held else f"{failed}: {step.reason}"]
         length = "" if step.duration is None or step.held is None else f" for {step.duration:g} s"
         steps.say(f"  {'confirming ' if step.confirms else ''}{pace}{length}: {', '.join(parts)}")
 
@@ -324,14 +325,9 @@ def search_endpoint(
     )
     search = result.load.search
     assert search is not None
-    if search.kind != "sweep":
-        from rejoinder.reports.parts.search.summary import describe_result
+    from rejoinder.reports.parts.search.summary import describe_result, describe_sweep
 
-        steps.say(describe_result(search))
-    elif search.knee is None:
-        steps.say("Knee: not reached. Throughput still rose at the highest concurrency.")
-    else:
-        steps.say(f"Knee: {search.knee} concurrent requests")
+    steps.say(describe_sweep(search) if search.kind == "sweep" else describe_result(search))
     return result
 
 
@@ -352,10 +348,13 @@ def exit_code(result: LoadResult) -> ExitCode:
     """Return the exit code of a load run, regardless of the load generator's verdict on itself."""
     if result.interrupted:
         return ExitCode.INTERRUPTED
-    if not (result.answered or result.incomplete):
-        return ExitCode.NOT_TESTED
     search = result.load.search
     found_none = search is not None and search.kind != "sweep" and search.highest is None
+    untested = found_none and search is not None and search.untested is not None and not search.limited_by
+    if not (result.answered or result.incomplete):
+        return ExitCode.NOT_TESTED
+    if untested and not (_has_failed(result) or result.incomplete):
+        return ExitCode.NOT_TESTED
     if _has_failed(result) or result.aborted or ((result.missed or found_none) and not result.incomplete):
         return ExitCode.FAILED
     return ExitCode.INCOMPLETE if result.incomplete else ExitCode.PASSED

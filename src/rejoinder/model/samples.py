@@ -203,13 +203,14 @@ class Departure(Struct, kw_only=True, omit_defaults=True):
     kind: Annotated[
         Literal["queue", "drift", "change", "beginning"],
         about(
-            "queue: requests in flight grew throughout; drift: a latency moved throughout; change: from one moment on "
-            "the run was another; beginning: the same, early in the run"
+            "queue: requests in flight grew throughout; drift: a latency moved throughout; change: from one moment on, "
+            "or for a stretch, the run was another; beginning: the same, early in the run"
         ),
     ]
     metric: Annotated[str, about("in_flight, a latency, or error: the share of failed requests")]
     text: Annotated[str, about("the finding in a sentence")]
     at: Annotated[Seconds | None, about("the moment of a change, since the start of the run")] = None
+    until: Annotated[Seconds | None, about("the end of a change that lasted for a stretch")] = None
     before: Annotated[Number | None, about("the figure before the moment, or in the first third of a drift")] = None
     after: Annotated[Number | None, about("the figure after the moment, or in the last third of a drift")] = None
     growth: Annotated[Number | None, about("requests per second, or seconds per second of a latency")] = None
@@ -266,12 +267,22 @@ class SearchStep(Sample, tag="step", kw_only=True):
         bool | None, about("whether the endpoint sustained the load: SLOs met and steady; absent in a sweep")
     ] = None
     reason: Annotated[str, about("why the endpoint did not sustain the load, as a clause")] = ""
+    untested: Annotated[
+        bool,
+        about("whether the step could not test the load: it was too short, or the load generator was the bottleneck"),
+    ] = False
     confirms: Annotated[bool, about("whether the step is the longer run that confirms the result")] = False
 
     @property
     def level(self) -> float:
         """The load of the step: requests in flight, or requests per second."""
         return float(self.rate if self.concurrency is None and self.rate is not None else self.concurrency or 0)
+
+    @property
+    def settled(self) -> bool:
+        """Whether its throughput does not depend on its length: it was long enough to test, and no queue grew."""
+        state = self.stationarity
+        return state is None or (state.state != "too short" and state.queue_growth is None)
 
     def latency(self, name: str) -> Figure | None:
         """Return one of the latencies, such as ``ttft_p99``, in seconds."""
@@ -467,6 +478,8 @@ class SearchResult(Struct, kw_only=True, omit_defaults=True):
     ] = None
     next: Annotated[PerSecond | None, about("lowest higher load that failed; with highest, the precision")] = None
     reason: Annotated[str, about("why the next higher load failed, as a clause")] = ""
+    untested: Annotated[PerSecond | None, about("lowest higher load that could not be tested, if below next")] = None
+    untested_reason: Annotated[str, about("why it could not be tested, as a clause")] = ""
     confirmed: Annotated[bool | None, about("whether a longer run confirmed the highest load")] = None
     more: Annotated[bool, about("whether the top of the range met the SLOs, so that the limit is higher")] = False
     limited_by: Annotated[

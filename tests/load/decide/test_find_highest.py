@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rejoinder.errors import RejoinderError, UsageError
+from rejoinder.cli.load import exit_code, gate_code
+from rejoinder.errors import ExitCode, RejoinderError, UsageError
 from rejoinder.load.decide.find_highest import (
     PRECISION,
     SearchRange,
@@ -63,11 +64,16 @@ def simulated(
     stop_at: int = 10**9,
     fail_at: int = 10**9,
     bad: Callable[[int, LoadSettings], bool] = lambda _, __: False,
+    badly: int = 2,
+    stalls: float = 0.0,
+    pauses: float = 0.0,
+    seed: int = 0,
 ) -> Callable[[LoadSettings, Sink], LoadResult]:
     """Return a runner that plays a server of ``slots``, which are held for ``service`` seconds.
 
     ``noise`` is the deviation of that time. The generator is the limit from the rate ``bound`` on, the run ``stop_at``
-    is interrupted, the run ``fail_at`` cannot be run, and in a run that is ``bad`` every second request fails.
+    is interrupted, the run ``fail_at`` cannot be run, and in a run that is ``bad`` one of ``badly`` requests fails.
+    The load generator stalls ``stalls`` times a second for 20 ms, the server ``pauses`` times.
     """
     calls = [0]
 
@@ -75,10 +81,14 @@ def simulated(
         calls[0] += 1
         if calls[0] == fail_at:
             raise RejoinderError("The generator broke.")
-        dice = random.Random(f"{settings.rate}/{settings.concurrency}/{calls[0]}")
-        spans = _spans(settings, slots, lambda: max(0.001, dice.gauss(service, noise)))
+        dice = random.Random(f"{settings.rate}/{settings.concurrency}/{calls[0]}/{seed or ''}")
+        if stalls or pauses:
+            stalled = [_stalls(dice, each, settings.duration) for each in (stalls, pauses)]
+            spans = _spans(settings, slots, lambda: service + dice.expovariate(1 / noise), *stalled)
+        else:
+            spans = _spans(settings, slots, lambda: max(0.001, dice.gauss(service, noise)))
         failing = bad(calls[0], settings)
-        spans = [replace_failed(span, failing and index % 2 == 0) for index, span in enumerate(spans)]
+        spans = [replace_failed(span, failing and index % badly == 0) for index, span in enumerate(spans)]
         ended = [span for span in spans if not span.failed]
         stats = RunStats()
         for name in ("e2e", "e2e_ok"):
@@ -102,7 +112,26 @@ def replace_failed(span: RequestSpan, failed: bool) -> RequestSpan:
     return span._replace(failed=True, e2e=None, ttft=None) if failed else span
 
 
-def _spans(settings: LoadSettings, slots: int, service: Callable[[], float]) -> list[RequestSpan]:
+def _stalls(dice: random.Random, rate: float, length: float) -> list[tuple[float, float]]:
+    """Return when something stands still, for 20 ms each time."""
+    found, at = [], dice.expovariate(rate)
+    while at < length + 30:
+        found.append((at, at + 0.02))
+        at += dice.expovariate(rate)
+    return found
+
+
+def _after(at: float, stalls: Sequence[tuple[float, float]]) -> float:
+    return next((end for start, end in stalls if start <= at < end), at)
+
+
+def _spans(
+    settings: LoadSettings,
+    slots: int,
+    service: Callable[[], float],
+    stalls: Sequence[tuple[float, float]] = (),
+    pauses: Sequence[tuple[float, float]] = (),
+) -> list[RequestSpan]:
     free = [0.0] * slots
     spans: list[RequestSpan] = []
     due = [number * 0.01 for number in range(settings.concurrency or 0)]
@@ -111,8 +140,9 @@ def _spans(settings: LoadSettings, slots: int, service: Callable[[], float]) -> 
         at = heapq.heappop(due) if due else at + 1 / (settings.rate or 1.0)
         if at >= settings.duration:
             return spans
-        end = max(at, heapq.heappop(free)) + service()
+        end = _after(max(_after(at, stalls), heapq.heappop(free)) + service(), pauses)
         heapq.heappush(free, end)
+        end = _after(end, stalls)
         spans.append(RequestSpan(at, end, end - at, end - at))
         if settings.concurrency:
             heapq.heappush(due, end)
@@ -180,7 +210,7 @@ def test_concurrency_is_found_to_the_number() -> None:
     assert found.next == 13
     assert {step.rate for step in found.steps} == {None}
     assert describe_result(found).startswith(
-        "Highest concurrency that meets every SLO: 12. 13 failed: e2e:mean<600ms was"
+        "Highest concurrency that meets every SLO: 12. Concurrency 13 failed: e2e:mean<600ms was"
     )
 
 
@@ -189,15 +219,20 @@ def test_steps_are_lengthened_to_the_latencies() -> None:
     found, _ = find(simulated(40, 1.5), SearchRange("rate", 2, 60), replace(SETTINGS, duration=2.0))
     held = [step for step in found.steps if step.held]
     assert min(step.duration or 0.0 for step in held) >= 14
-    assert max(step.duration or 0.0 for step in found.steps if not step.confirms) <= longest_step(2.0)
+    assert max(step.duration or 0.0 for step in found.steps if not step.confirms) <= longest_step(SETTINGS)
     assert found.highest is not None
     assert found.highest <= 40 / 1.5
 
 
 def test_what_stays_too_short_is_not_trusted() -> None:
-    found, _ = find(simulated(1000, 30.0), SearchRange("rate", 2, 60), replace(SETTINGS, slos=("e2e:p90<60s",)))
-    assert found.highest is None
-    assert "too short" in found.reason
+    found, result = find(simulated(1000, 30.0), SearchRange("rate", 2, 60), replace(SETTINGS, slos=("e2e:p90<60s",)))
+    assert (found.highest, found.next, found.reason) == (None, None, "")
+    assert found.untested == 2
+    assert "too short" in found.untested_reason
+    text = describe_result(found)
+    assert text.startswith("Highest rate that meets every SLO: cannot be known. 2 requests/s could not be tested: too")
+    assert text.endswith("Use a longer --duration or a higher lowest rate.")
+    assert exit_code(result) == ExitCode.NOT_TESTED
 
 
 def test_a_step_that_fails_once_runs_again() -> None:
@@ -230,8 +265,63 @@ def test_a_generator_at_its_limit_is_named() -> None:
     found, _ = find(simulated(slots=100, bound=30))
     assert found.limited_by == "generator"
     assert found.highest is not None
-    assert found.highest < 30
-    assert "the load generator was the bottleneck" in found.reason
+    assert 28 < found.highest < 30
+    assert (found.next, found.reason) == (None, "")
+    assert found.untested is not None
+    assert found.untested_reason == "the load generator was the bottleneck"
+    assert " or more. " in describe_result(found)
+    assert "could not be tested: the load generator was the bottleneck. Give" in describe_result(found)
+
+
+def test_a_generator_that_cannot_bring_the_lowest_load_says_nothing_of_the_endpoint() -> None:
+    found, result = find(simulated(slots=100, bound=0))
+    assert (found.highest, found.next, found.untested, found.limited_by) == (None, None, 5, "generator")
+    assert describe_result(found).startswith("Highest rate that meets every SLO: cannot be known. 5 requests/s could")
+    assert gate_code(result) == ExitCode.CLIENT_BOUND
+
+
+def test_nothing_sustained_is_a_failure_even_where_the_slo_is_met() -> None:
+    """The queue grows from the lowest rate on."""
+    found, result = find(simulated(), SearchRange("rate", 25, 50))
+    assert (found.highest, found.next, found.untested) == (None, 25, None)
+    assert "the queue grew" in found.reason
+    assert exit_code(result) == ExitCode.FAILED
+
+
+@pytest.mark.parametrize("low", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("duration", [2.0, 4.0])
+def test_the_lowest_rate_has_time_for_enough_requests(low: float, duration: float) -> None:
+    given = replace(SETTINGS, slos=("e2e:p50<1s",), duration=duration)
+    found, _ = find(simulated(), SearchRange("rate", low, 50), given)
+    assert found.highest is not None
+    assert 20 <= found.highest <= CAPACITY
+    first = found.steps[0]
+    assert first.held
+    assert f"The first step lasts {first.duration:g} s" in describe_search(SearchRange("rate", low, 50), given)
+
+
+@pytest.mark.slow(8)
+@pytest.mark.parametrize("slo", ["e2e:p99<3s", "e2e:p99<400ms"])
+def test_noise_of_the_machine_moves_the_answer_by_little(slo: str) -> None:
+    """Once a second the load generator stalls for 20 ms, three times in 10 s the server, and each request is late."""
+    for seed in range(20):
+        run = simulated(noise=0.002, stalls=1.0, pauses=0.3, seed=seed)
+        found, _ = find(run, given=replace(SETTINGS, slos=(slo,)))
+        assert found.highest is not None
+        assert 20 <= found.highest <= CAPACITY
+
+
+def test_a_confirmation_that_fails_once_gets_a_second_try() -> None:
+    calls = []
+
+    def first_confirmation(_: int, given: LoadSettings) -> bool:
+        calls.append(given)
+        return given.duration >= 12 and sum(one.duration >= 12 for one in calls) == 1
+
+    found, _ = find(simulated(bad=first_confirmation, badly=20))
+    confirming = [step for step in found.steps if step.confirms]
+    assert [step.held for step in confirming] == [False, True]
+    assert confirming[0].level == confirming[1].level
 
 
 def test_an_interrupt_leaves_what_was_found_unconfirmed() -> None:

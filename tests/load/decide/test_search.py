@@ -26,6 +26,7 @@ from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter, read_run
 from rejoinder.model.samples import (
+    Departure,
     HistogramSample,
     LoadSample,
     RequestSample,
@@ -33,8 +34,10 @@ from rejoinder.model.samples import (
     SearchResult,
     SearchStep,
     SloResult,
+    Stationarity,
     Validity,
 )
+from rejoinder.reports.parts.search.summary import describe_sweep
 from rejoinder.sandbox import Sandbox
 from rejoinder.sandbox import running as serving
 
@@ -160,6 +163,36 @@ def test_a_step_of_which_a_part_dies_is_the_last() -> None:
     assert levels(search) == [1, 2]
     assert "A process died." in result.incomplete
     assert not result.interrupted
+
+
+def _step(level: int, tokens: float, state: str = "steady", growth: float = 0.0) -> SearchStep:
+    queue = Departure(kind="queue", metric="in_flight", text="The queue grew.", growth=growth)
+    return SearchStep(
+        started=1,
+        outcomes={},
+        verdict=Validity.VALID,
+        good=1,
+        concurrency=level,
+        output_tokens_per_s=tokens,
+        stationarity=Stationarity(state=state, departures=[queue] if growth else [], text="It moved."),  # type: ignore[arg-type]
+    )
+
+
+def test_a_step_that_was_too_short_or_grew_is_no_knee() -> None:
+    steps = [_step(1, 100, "too short"), _step(2, 90), _step(4, 99), _step(8, 500, "not steady", growth=1.0)]
+    assert knee(steps) == 1
+    assert knee([_step(1, 100, "too short"), _step(2, 90)]) is None
+    text = describe_sweep(SearchResult(kind="sweep", steps=steps, knee=2))
+    assert text.startswith("Knee at concurrency 2: ")
+    assert text.endswith("concurrency 1, 8.")
+    unknown = describe_sweep(SearchResult(kind="sweep", steps=steps[:2]))
+    assert unknown.startswith("The knee cannot be known: fewer than two steps can be compared.")
+
+
+def test_a_knee_that_was_not_steady_says_so() -> None:
+    steps = [_step(1, 50), _step(2, 90, "not steady"), _step(4, 91)]
+    text = describe_sweep(SearchResult(kind="sweep", steps=steps, knee=2))
+    assert text.endswith("Its run was not steady: It moved.")
 
 
 @given(st.lists(st.floats(0, 1000), min_size=0, max_size=8))

@@ -80,12 +80,21 @@ def share_unsteady(make: Callable[[int], list[RequestSpan]], length: float, *, i
     [
         (lambda seed: open_loop(seed, 10, 4, exponential(0.2), 30), True, 0.1),
         (lambda seed: open_loop(seed, 16, 4, exponential(0.2), 30), True, 0.1),
+        (lambda seed: open_loop(seed, 16, 4, constant(0.2), 30), True, 0.06),
         (lambda seed: open_loop(seed, 19, 4, constant(0.2), 30, poisson=False), True, 0.0),
         (lambda seed: open_loop(seed, 10, 1000, bimodal, 30), True, 0.06),
         (lambda seed: closed_loop(seed, 4, constant(0.2), 30), False, 0.0),
         (lambda seed: closed_loop(seed, 4, bimodal, 30), False, 0.04),
     ],
-    ids=["M/M/4 at 50 %", "M/M/4 at 80 %", "D/D/4 at 95 %", "M/bimodal", "closed constant", "closed bimodal"],
+    ids=[
+        "M/M/4 at 50 %",
+        "M/M/4 at 80 %",
+        "M/D/4 at 80 %",
+        "D/D/4 at 95 %",
+        "M/bimodal",
+        "closed constant",
+        "closed bimodal",
+    ],
 )
 def test_false_alarms_are_rare(make: Callable[[int], list[RequestSpan]], is_open: bool, most: float) -> None:
     assert share_unsteady(make, 30, is_open=is_open) <= most
@@ -106,6 +115,60 @@ def test_false_alarms_are_rare(make: Callable[[int], list[RequestSpan]], is_open
 )
 def test_departures_are_found(make: Callable[[int], list[RequestSpan]], is_open: bool, least: float) -> None:
     assert share_unsteady(make, 30, is_open=is_open) >= least
+
+
+def paused(seed: int, rate: float, low: float, high: float, length: float) -> list[RequestSpan]:
+    """Return the requests of an open loop on a server that is silent between two times, and answers in 50 ms."""
+    generator = random.Random(seed)
+    at, spans = 0.0, []
+    while (at := at + generator.expovariate(rate)) < length:
+        end = (high if low <= at < high else at) + 0.05 * generator.uniform(0.9, 1.3)
+        spans.append(RequestSpan(at, end, end - at - 0.01, end - at))
+    return spans
+
+
+@pytest.mark.slow(4)
+@pytest.mark.parametrize(
+    ("make", "length", "is_open", "least"),
+    [
+        (lambda seed: paused(seed, 25, 2, 4, 8), 8, True, 0.95),
+        (lambda seed: paused(seed, 25, 12, 14, 30), 30, True, 0.98),
+        (lambda seed: closed_loop(seed, 4, lambda g, at: g.uniform(0.04, 0.06) * (6 if 10 <= at < 14 else 1), 30), 30,
+         False, 0.98),
+    ],
+    ids=["pause of 2 in 8 s", "pause of 2 in 30 s", "six times slower for 4 in 30 s"],
+)  # fmt: skip
+def test_an_episode_in_the_middle_is_found(
+    make: Callable[[int], list[RequestSpan]], length: float, is_open: bool, least: float
+) -> None:
+    assert share_unsteady(make, length, is_open=is_open) >= least
+
+
+def test_an_episode_has_its_beginning_and_its_end() -> None:
+    found = find_stationarity(paused(1, 25, 12, 14, 30), end=30, open_loop=True)
+    (change,) = found.departures
+    assert (change.kind, change.metric) == ("change", "ttft")
+    assert change.at == pytest.approx(12, abs=1.6)
+    assert change.until == pytest.approx(14, abs=1.6)
+    assert change.before == pytest.approx(0.05, abs=0.02)
+    assert change.after is not None
+    assert change.after > 0.5
+    assert "otherwise" in change.text
+
+
+@pytest.mark.slow(2)
+@pytest.mark.parametrize("length", [10, 30])
+def test_false_alarms_of_short_runs_under_high_load(length: int) -> None:
+    assert share_unsteady(lambda seed: open_loop(seed, 16, 4, exponential(0.2), length), length, is_open=True) <= 0.12
+
+
+def test_the_growth_of_a_queue_is_no_wider_than_what_was_seen() -> None:
+    for seed in range(20):
+        spans = open_loop(seed, 19, 4, exponential(0.2), 12)
+        found = find_stationarity(spans, end=12, open_loop=True)
+        most = max(sum(one.start <= at.start < one.end for one in spans) for at in spans)
+        assert found.growth is not None
+        assert found.growth[1] <= 1.3 * most / 12
 
 
 def test_the_growth_of_a_queue_is_measured() -> None:
