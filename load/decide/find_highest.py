@@ -38,7 +38,7 @@ PRECISION: Final = 1.025
 _LATENCIES: Final = 10
 """How many times the p99 of the end-to-end time a step lasts at least."""
 _LEAST_REQUESTS: Final = 36
-"""A step has time for at least so many: the test for a steady state leaves out those of the first moments."""
+"""A step has time for at least this number: the test for a steady state leaves out those of the first moments."""
 _ROOM: Final = 1.1
 """By how much a step is lengthened beyond what it needs."""
 _CONFIRM: Final = 3
