@@ -51,7 +51,7 @@ class SelfCheck(JsonStruct):
     retry_after: int = 0
 
     @property
-    def steady_cpu(self) -> list[float]:
+    def inner_cpu(self) -> list[float]:
         """The share of a core by second, without the first and the last, which hold start and end of the process."""
         return self.cpu[1:-1] or self.cpu
 
@@ -76,7 +76,7 @@ def self_check(
     lag = Histogram()
     for check in checks:
         lag.merge(check.loop_lag)
-    cpu_mean = max((fmean(check.steady_cpu or [0.0]) for check in checks), default=0.0)
+    cpu_mean = max((fmean(check.inner_cpu or [0.0]) for check in checks), default=0.0)
     dispatch = stats.histograms.get("dispatch_lag", Histogram())
     lost = requests_lost(stats, checks)
     due, begun = sum(check.due for check in checks), sum(check.begun for check in checks)
@@ -130,7 +130,7 @@ def self_check(
         loop_lag_max=value_of(lag.longest),
         dispatch_lag_p99=dispatch_p99,
         cpu_mean=round(cpu_mean, 3),
-        cpu_max=round(max((value for check in checks for value in check.steady_cpu), default=0.0), 3),
+        cpu_max=round(max((value for check in checks for value in check.inner_cpu), default=0.0), 3),
         coalescing=round(stats.deltas / stats.chunks, 3) if stats.chunks else None,
         events_per_s=round(events, 1),
         processes=len(checks),

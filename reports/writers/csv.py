@@ -18,7 +18,8 @@ _FORMULA: Final = re.compile("(^|;)( *[\"']* *)(?=[=+\\-@\uff1d\uff0b\uff0d\uff2
 """Where a formula begins: at the start of a cell, or after a semicolon, at which spreadsheets split a line where the
 comma is the decimal separator. The full-width signs begin one in East Asian spreadsheets; quotation marks vanish."""
 _RECORDED: Final = ("source", "id", "case", "role", "tags", "method", "path", "outcome", "started_at")
-_MEASURED: Final = ("t", "intended", "status", "waited", "chunks", "deltas", "input_tokens", "output_tokens", "worker")
+_TOKENS: Final = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "estimated_tokens")
+_MEASURED: Final = ("t", "intended", "status", "waited", "chunks", "deltas", *_TOKENS, "worker")
 
 
 def columns() -> tuple[str, ...]:

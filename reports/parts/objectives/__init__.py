@@ -95,7 +95,7 @@ def _objective(result: SloResult) -> Objective:
         notes.append(f"met in {plural(result.repeats_met, 'repeat')}")
     if result.unjudged:
         notes.append(
-            f"{'cannot be known' if result.value is None else 'estimate'}: "
+            f"{'' if result.value is None else 'estimate: '}"
             f"{plural(result.unjudged, 'response was', 'responses were')} not checked against all rules"
         )
     return Objective(
@@ -167,6 +167,8 @@ def _verdict(result: SloResult) -> tuple[str, str, str]:
         return "info", "per request", "counted in goodput"
     if result.unknown:
         return "fail", "cannot be known", result.unknown_text.partition(": ")[2]
+    if result.value is None and result.unjudged:
+        return "fail", "cannot be known", ""
     if not result.met:
         unended = f"{result.unended:,} without an end" if result.at_least else ""
         return "fail", "missed", missing_of(result.metric) if result.value is None else unended

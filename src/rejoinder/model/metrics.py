@@ -152,7 +152,9 @@ def metric_named(name: str) -> str:
 def missing_of(name: str) -> str:
     """Return why a metric has no value, where it has none: ``no response was a stream with content``."""
     row = METRICS.get(name)
-    return row.missing if row is not None and row.missing else "no samples"
+    if row is not None and row.missing:
+        return row.missing
+    return "too few requests ended" if name in RATES or name in SHARES else "no samples"
 
 
 def times_shown(place: Place) -> list[Metric]:

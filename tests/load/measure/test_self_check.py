@@ -80,10 +80,10 @@ def test_nothing_at_all_has_no_figures() -> None:
 
 
 def test_a_process_of_two_seconds_has_no_steady_ones_so_all_count() -> None:
-    assert SelfCheck(cpu=[0.1, 0.2, 0.4, 0.8]).steady_cpu == [0.2, 0.4]
-    assert SelfCheck(cpu=[0.1, 0.2, 0.4]).steady_cpu == [0.2]
-    assert SelfCheck(cpu=[0.1, 0.3]).steady_cpu == [0.1, 0.3]
-    assert SelfCheck().steady_cpu == []
+    assert SelfCheck(cpu=[0.1, 0.2, 0.4, 0.8]).inner_cpu == [0.2, 0.4]
+    assert SelfCheck(cpu=[0.1, 0.2, 0.4]).inner_cpu == [0.2]
+    assert SelfCheck(cpu=[0.1, 0.3]).inner_cpu == [0.1, 0.3]
+    assert SelfCheck().inner_cpu == []
 
 
 @pytest.mark.parametrize(

@@ -268,11 +268,13 @@ def test_a_speed_is_a_limit_for_each_request_too() -> None:
 
 
 def test_an_slo_without_a_value_says_what_was_missing() -> None:
-    slos = parse_slos(["tpot:p99<30ms", "ttft:p99<1s", "sched_lag:p99<1s"])
-    found = evaluate(slos, histograms={}, outcomes=counts(ok=3), good=3, rates=rates())
+    texts = ["tpot:p99<30ms", "ttft:p99<1s", "sched_lag:p99<1s", "requests>=1/s", "uncached_input_tokens>1/s"]
+    found = evaluate(parse_slos(texts), histograms={}, outcomes=counts(ok=3), good=3, rates=Rates())
     assert [describe(result) for result in found] == [
         "tpot:p99<30ms: missed (no response had content in two reads and more than one token)",
         "ttft:p99<1s: missed (no response was a stream with content)",
         "sched_lag:p99<1s: missed (no samples)",
+        "requests>=1/s: missed (too few requests ended)",
+        "uncached_input_tokens>1/s: missed (no usage has cached_tokens, or too few requests ended)",
     ]
-    assert [result.met for result in found] == [False, False, False]
+    assert not any(result.met for result in found)

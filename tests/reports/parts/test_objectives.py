@@ -43,6 +43,13 @@ def test_objectives_say_by_how_much_and_how_sure(loads: ModuleType, run_of: Any,
     assert markdown[3] == "| ❌ | `ttft:p99<300ms` | missed | 600 ms | at most 300 ms | 970 | ≤ 600 ms |"
 
 
+def test_objectives_that_unchecked_responses_leave_open_are_not_met(loads: ModuleType, report_of: Any) -> None:
+    sent = [loads.Sent(t / 10, 0.05, [0.01], tokens=2, outcome=RequestOutcome.UNJUDGED) for t in range(100)]
+    (objective,) = report_of(*loads.recorded(sent, ["error<1%"]))[OBJECTIVES]
+    assert (objective.severity, objective.verdict) == ("fail", "cannot be known")
+    assert objective.note == "100 responses were not checked against all rules"
+
+
 def test_objectives_that_requests_without_an_end_leave_open_are_not_met(loads: ModuleType, report_of: Any) -> None:
     sent = [loads.Sent(t / 10, 0.05, [0.01], tokens=2) for t in range(100)]
     for hung in sent[::5]:

@@ -127,6 +127,7 @@ def test_csv_has_a_row_for_each_request(examples: ModuleType) -> None:
     sample = run.samples_of(RequestSample)[-1]
     assert float(last["ttft"]) == sample.times["ttft"]
     assert last["output_tokens"] == str(sample.output_tokens)
+    assert {"cached_tokens", "reasoning_tokens", "estimated_tokens"} <= set(columns())
     for row in rows:
         for name in ("t", "status", "e2e", "chunks", "output_tokens"):
             assert row[name] == "" or float(row[name]) >= 0
