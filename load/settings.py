@@ -263,9 +263,7 @@ class LoadSettings(RunOptions):
         input_form_name(self.input_form)
         load_dialect(self.dialect)
         parse_arrivals(self.arrivals)
-        self._check_that_slos_have_values()
-        for text in self.abort_on:
-            parse_abort(text, has_slos=bool(self.slos))
+        self._check_that_limits_have_values()
         warm_up_length(self.warm_up)
         read_policy(self.dialect, strict=self.strict, select=self.select, known=self.known)
         self.metrics_urls()
@@ -283,22 +281,25 @@ class LoadSettings(RunOptions):
                 "Use fewer processes or a higher --concurrency.",
             )
 
-    def _check_that_slos_have_values(self) -> None:
-        """Raise :class:`UsageError` for an SLO on a metric that no request of this run can have."""
+    def _check_that_limits_have_values(self) -> None:
+        """Raise :class:`UsageError` for an SLO, or a condition, on a metric that no request of this run can have."""
         kinds = load_profile(self.profile).kinds if self.profile else ()
         bodies = [body for kind in kinds for body in kind.corpus or [{"stream": not kind.background} | kind.body]]
         bodies += read_corpus(Path(self.bodies)) if self.bodies else []
         streams = not bodies or any(body.get("stream", True) for body in bodies)
         tls = any(address.tls for address in candidate_addresses(self.url))
-        for slo in parse_slos(self.slos):
+        limits = [(f'The SLO "{slo.text}"', slo) for slo in parse_slos(self.slos)]
+        conditions = [parse_abort(text, has_slos=bool(self.slos)) for text in self.abort_on]
+        limits += [(f'The condition "{one.text}"', one.kept) for one in conditions if one.kept is not None]
+        for name, slo in limits:
             row = METRICS.get(slo.metric)
             if row is not None and row.of_streams and not streams:
                 raise UsageError(
-                    f'The SLO "{slo.text}" limits the {row.label} of streams, but the workload requests none.',
+                    f"{name} limits the {row.label} of streams, but the workload requests none.",
                     "Limit e2e, or set stream to true in the workload.",
                 )
             if slo.metric == "tls" and not tls:
-                raise UsageError(f'The SLO "{slo.text}" limits TLS handshakes, but the URL is http.', "Use https.")
+                raise UsageError(f"{name} limits TLS handshakes, but the URL is http.", "Use https.")
 
     def to_environment(self) -> dict[str, str]:
         """Return the settings as ``REJOINDER_LOAD_*`` variables; unset ones are left out."""

@@ -284,6 +284,9 @@ def test_an_slo_that_no_request_can_have_a_value_for_is_refused(tmp_path: Path, 
         LoadSettings.complete(url="http://127.0.0.1", bodies=str(path), **values).check()
     with pytest.raises(UsageError, match="of streams, but the workload requests none"):
         LoadSettings.complete(url="http://127.0.0.1", profile="background", **values).check()
+    condition = {"concurrency": 1, "abort_on": ("ttft:p99>5s", "error>50%")}
+    with pytest.raises(UsageError, match='condition "ttft:p99>5s" limits the TTFT of streams'):
+        LoadSettings.complete(url="http://127.0.0.1", profile="background", **condition).check()
     # A mixed workload has values of its streams.
     path.write_text('{"input": "a", "stream": false}\n{"input": "b"}\n')
     LoadSettings.complete(url="http://127.0.0.1", bodies=str(path), **values).check()
