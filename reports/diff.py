@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from rejoinder.formatting import format_count, format_percent, format_rate, join_list, plural, value_of
+from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import Metric, Place, times_shown
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import ReportModel, read_report
@@ -18,7 +19,7 @@ from rejoinder.reports.parts.load import LoadSummary
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Anchors, ReportedFinding, ReportedRule, Severity, partial_reason
 from rejoinder.reports.side_by_side import settings_of
-from rejoinder.reports.statistics import fisher, mann_whitney
+from rejoinder.reports.statistics import Comparison, fisher, mann_whitney
 
 
 class Change(StrEnum):
@@ -406,15 +407,18 @@ def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
     sizes = f"samples: {format_count(old.n)} and {format_count(new.n)}"
     if metric.pooled:
         return f"not tested: samples depend on each other ({sizes})", Severity.NONE
-    if unended := old.values.unended + new.values.unended:
-        return f"not tested: {plural(unended, 'sample has', 'samples have')} no end ({sizes})", Severity.NONE
-    found = mann_whitney(*([(b.middle, b.amount) for b in d.values.buckets] for d in (old, new)))
+    found, sure = _compared(old, new)
     if found is None:
         return f"not tested: too few values ({sizes})", Severity.NONE
-    medians = value_of(old.quantile(0.5)) or 0.0, value_of(new.quantile(0.5)) or 0.0
+    if not sure:
+        unended = plural(old.values.unended + new.values.unended, "sample has", "samples have")
+        return f"cannot be known: {unended} no end ({sizes})", Severity.NONE
+    first, second = old.quantile(0.5), new.quantile(0.5)
+    medians = value_of(first) or 0.0, value_of(second) or 0.0
+    known = not any(figure is not None and figure.at_least for figure in (first, second))
     if found.p >= SURE:
         return f"no significant difference ({_p(found.p)}; {sizes})", Severity.NONE
-    if abs(medians[1] - medians[0]) < SMALL * max(medians):
+    if known and abs(medians[1] - medians[0]) < SMALL * max(medians):
         return f"medians differ by less than {100 * SMALL:.0f} % ({_p(found.p)}; {sizes})", Severity.NONE
     slower = found.greater > 0.5
     share = found.greater if slower else 1 - found.greater
@@ -423,6 +427,33 @@ def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
         f"{word} in {100 * share:.0f} % of pairs ({_p(found.p)}; {sizes})",
         Severity.WARN if slower else Severity.PASS,
     )
+
+
+def _compared(old: LatencyDistribution, new: LatencyDistribution) -> tuple[Comparison | None, bool]:
+    """Return how the values of two runs compare, and whether that is the same wherever those without an end lie.
+
+    The extremes are that only those of one run lie at infinity, and those of the other where the wait ended.
+    """
+    extremes = [
+        mann_whitney(_values(old, to_infinity=first), _values(new, to_infinity=not first)) for first in (True, False)
+    ]
+    found = [one for one in extremes if one is not None]
+    if len(found) < len(extremes):
+        return None, True
+    conclusions = {(one.p < SURE and one.greater > 0.5, one.p < SURE and one.greater < 0.5) for one in found}
+    return max(found, key=lambda one: one.p), len(conclusions) == 1
+
+
+def _values(distribution: LatencyDistribution, *, to_infinity: bool) -> list[tuple[float, int]]:
+    """Return the values with their numbers; those without an end where the wait ended, or at infinity."""
+    values = distribution.values
+    if not to_infinity:
+        return [(bucket.middle, bucket.amount) for bucket in values.buckets]
+    unended = Histogram(n=values.unended, counts=dict(values.at_least))
+    ended = {bucket.middle: bucket.amount for bucket in values.buckets}
+    for bucket in unended.buckets:
+        ended[bucket.middle] -= bucket.amount
+    return [*((middle, amount) for middle, amount in ended.items() if amount), (math.inf, unended.n)]
 
 
 def _p(p: float) -> str:

@@ -148,6 +148,32 @@ def test_latencies_are_tested(factor: float, count: int, statement: str, loads: 
 
 
 @pytest.mark.parametrize(
+    ("factor", "unended", "statement"),
+    [
+        (1.5, (0, 3), "slower in "),
+        (1.5, (3, 3), "slower in "),
+        (0.6, (3, 3), "faster in "),
+        (1.0, (3, 3), "no significant difference"),
+        (1.0, (0, 60), "cannot be known: 60 samples have no end"),
+        (0.8, (0, 150), "cannot be known: 150 samples have no end"),
+    ],
+)
+def test_latencies_with_requests_without_an_end_are_tested_where_they_decide_nothing(
+    factor: float, unended: tuple[int, int], statement: str, loads: ModuleType
+) -> None:
+    """A few of them hide no slowdown."""
+    runs = []
+    for scale, count in ((1.0, unended[0]), (factor, unended[1])):
+        dice = random.Random(3)
+        sent = [loads.Sent(number / 40, 0.5 * scale * dice.lognormvariate(0, 0.3), tokens=1) for number in range(400)]
+        for request in dice.sample(sent, count):
+            request.outcome = RequestOutcome.CENSORED
+        runs.append(Run(header(), samples=loads.recorded(sent, rate=40.0), footer=FOOTER))
+    figure = next(figure for figure in diff_runs(*runs).figures if figure.name == "E2E latency p50")
+    assert figure.statement.startswith(statement), figure.statement
+
+
+@pytest.mark.parametrize(
     ("factor", "headline", "severity"),
     [(3.0, "TTFT p50 rose 200 %", "warn"), (0.5, "TTFT p50 fell 50 %", "pass"), (1.0, "No signif", "pass")],
 )
