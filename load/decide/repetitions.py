@@ -57,7 +57,7 @@ def run_repeats(
     found: list[Repeat] = []
     failure: RejoinderError | None = None
     interrupted = False
-    incomplete = ""
+    incomplete = aborted = ""
     for number, side in order(repeats, against is not None):
         chosen = replace(sides[side], seed=settings.seed + number)
         if begin is not None:
@@ -86,11 +86,16 @@ def run_repeats(
         if side == "endpoint":
             done.append((result, kept))
         interrupted, incomplete = result.interrupted, result.incomplete
-        if interrupted or incomplete or result.aborted:
+        if result.aborted:
+            aborted = (
+                f"Repetition {number + 1}{'' if side == 'endpoint' else ' of the other endpoint'}: {result.aborted}"
+            )
+        if interrupted or incomplete or aborted:
             break
     result = _finish(sink, done, found, baseline, changes, failure)
     if interrupted:
         result.interrupted = result.load.interrupted = True
+    result.load.aborted = aborted
     if incomplete and not result.incomplete:
         result.load.incomplete = f"A repetition is incomplete: {incomplete}"
     sink.sample(result.load)

@@ -152,7 +152,7 @@ def find_stationarity(
     room = int((end - low) / latency) if latency else MAX_BATCHES
     count = min(MAX_BATCHES, room, len(inside) // LEAST_PER_BATCH)
     if count < LEAST_BATCHES:
-        return _too_short(len(inside), end - low, latency)
+        return _too_short(len(inside), end - low, latency, low - begin)
     found = _departures(ordered, low, end, count, open_loop, weight)
     growth = _growth_interval(ordered, _Batches(ordered, low, end, count), weight) if open_loop else None
     if not found:
@@ -184,10 +184,11 @@ def _first_latency(spans: Sequence[RequestSpan]) -> float | None:
     return max(min(quartiles), 1e-6)
 
 
-def _too_short(requests: int, length: float, latency: float | None) -> Stationarity:
+def _too_short(requests: int, length: float, latency: float | None, left_out: float) -> Stationarity:
     need = LEAST_BATCHES * LEAST_PER_BATCH
     if requests < need:
-        why = f"{plural(requests, 'request')}, needs {need}"
+        after = f" after the first {format_seconds(left_out)}" if left_out > 0 else ""
+        why = f"{plural(requests, 'request')}{after}, needs {need}"
     else:
         times = LEAST_BATCHES * (latency or 0.0)
         why = f"{format_seconds(length)} of load, needs {format_seconds(times)}: {LEAST_BATCHES} times the latency"

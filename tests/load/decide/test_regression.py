@@ -224,7 +224,12 @@ class Memory:
 
 
 def runner(
-    times: dict[str, list[float]], fail_at: int = 99, stop_at: int = 99, bound_at: int = 99, die_at: int = 99
+    times: dict[str, list[float]],
+    fail_at: int = 99,
+    stop_at: int = 99,
+    bound_at: int = 99,
+    die_at: int = 99,
+    abort_at: int = 99,
 ) -> Any:
     """Return a runner whose n-th repeat of an endpoint has the n-th of its times to the first token."""
     calls = itertools.count()
@@ -243,6 +248,7 @@ def runner(
         sink.sample(HistogramSample(metric="ttft_ok", values=histogram, unit="us"))
         histograms = {"ttft_ok": histogram, "e2e_ok": histogram}
         load.incomplete = "A process died." if call == die_at else ""
+        load.aborted = "It was too slow." if call == abort_at else ""
         return LoadResult(1, {RequestOutcome.OK: 1}, histograms, load, interrupted=call >= stop_at)
 
     return run
@@ -271,6 +277,9 @@ def test_what_ends_repeats_early_loses_none() -> None:
     dead = run_repeats(SETTINGS, Memory(), repeats=5, run=runner(times, die_at=2))
     assert len(dead.load.repeats) == 3
     assert "A process died." in dead.incomplete
+    # The lines are those of the repetition in the middle, which did not end early.
+    aborted = run_repeats(SETTINGS, Memory(), repeats=5, run=runner({"http://new": [1.0, 2.0, 3.0]}, abort_at=2))
+    assert (aborted.aborted, len(aborted.load.repeats)) == ("Repetition 3: It was too slow.", 3)
     memory = Memory()
     broken = run_repeats(
         SETTINGS, memory, repeats=5, baseline=[{"ttft:p99": 1.0}] * 5, changes=[LIMIT], run=runner(times, fail_at=2)

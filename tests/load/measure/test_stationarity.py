@@ -220,7 +220,11 @@ def test_a_server_that_turns_bad_is_told_with_the_time() -> None:
     ("spans", "end", "reason"),
     [
         ([], 10, "0 requests, needs 24"),
-        ([RequestSpan(i * 0.1, i * 0.1 + 0.2, 0.1, 0.2) for i in range(20)], 2, "requests, needs 24"),
+        (
+            [RequestSpan(i * 0.1, i * 0.1 + 0.2, 0.1, 0.2) for i in range(20)],
+            2,
+            "18 requests after the first 200 ms, needs 24",
+        ),
         ([RequestSpan(i * 0.01, i * 0.01 + 5, 0.1, 5.0) for i in range(1000)], 10, "times the latency"),
     ],
     ids=["nothing", "few", "shorter than the latency allows"],
