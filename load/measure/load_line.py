@@ -70,7 +70,7 @@ def load_line(
         output_tokens=stats.output_tokens,
         tokens=stats.tokens,
         self_check=self_check(stats, checks, issued, notes),
-        good=round(stats.good * shares[1]),
+        good=round(stats.good * (shares[1] or 0.0)),
         waited={outcome: (round(least, 6), round(most, 6)) for outcome, (least, most) in sorted(stats.waited.items())},
         cross_talk=stats.foreign,
         percentiles=percentile_lines(
@@ -135,19 +135,20 @@ def _conformance(stats: RunStats) -> list[RuleUnderLoad]:
     ]
 
 
-def _share_left(counted: int, voided: Voided) -> float:
-    """Return the share of responses counted as good that no rule voids; where it cannot be known, of those checked."""
-    lost = voided.unchecked if voided.estimate is None else voided.estimate
-    return (counted - lost) / counted if counted else 1.0
+def _share_left(counted: int, voided: Voided) -> float | None:
+    """Return the share of responses counted as good that no rule voids; ``None`` where it cannot be known."""
+    if voided.estimate is None:
+        return None
+    return (counted - voided.estimate) / counted if counted else 1.0
 
 
-def _without_voided(rates: Rates, ok: float, good: float) -> Rates:
-    """Return rates of which only those shares of the good responses are left."""
+def _without_voided(rates: Rates, ok: float | None, good: float | None) -> Rates:
+    """Return rates of which only those shares of the good responses are left, and none where a share is not known."""
     if ok == good == 1.0:
         return rates
 
-    def left(rate: float | None, share: float) -> float | None:
-        return None if rate is None else round(rate * share, 3)
+    def left(rate: float | None, share: float | None) -> float | None:
+        return None if rate is None or share is None else round(rate * share, 3)
 
     return msgspec.structs.replace(
         rates,

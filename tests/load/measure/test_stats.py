@@ -526,6 +526,7 @@ def test_where_nothing_was_checked_goodput_cannot_be_known() -> None:
     settings = replace(SETTINGS, slos=("goodput>=50%", "error<80%", "http_5xx<1%"))
     line = load_line(unjudged_run(0, 0, 30), [SelfCheck(started=30)], settings, issued=10)
     assert (line.unjudged_voided, line.unjudged_voided_most, line.good) == (None, 30, 0)
+    assert (line.rates.ok_per_s, line.rates_whole_run.good_per_s) == (None, None)
     goodput, error, refused = line.slos
     assert (goodput.value, goodput.met, error.value, error.met, refused.met) == (None, False, None, False, True)
     assert describe(goodput) == "goodput>=50%: cannot be known (30 responses were not checked against all rules)"
