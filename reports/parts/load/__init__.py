@@ -317,7 +317,10 @@ def read(report: ReportModel) -> LoadSummary | None:
 
 
 def _estimate_voided(load: LoadSummary) -> None:
-    """Estimate how many unchecked responses a rule voids in a run without totals: the share of the checked ones."""
+    """Estimate how many unchecked responses a rule voids by the share of the checked ones.
+
+    For runs without totals, and for runs of older versions, which counted all of them as good.
+    """
     load.unchecked = load.voided_most = load.counts.get(RequestOutcome.UNJUDGED, 0)
     bad = load.counts.get(RequestOutcome.NONCONFORMING, 0)
     checked = bad + load.counts.get(RequestOutcome.OK, 0)
@@ -330,7 +333,8 @@ def _read_rates(load: LoadSummary, requests: Sequence[RequestSample]) -> None:
     assert load.duration
     load.window = 0.0, load.duration
     load.rate = load.ok / load.duration
-    tokens = sum((line.output_tokens or 0) * line.weight for line in requests if line.outcome.row.good)
+    good = [line for line in requests if line.outcome.row.good]
+    tokens = sum((line.output_tokens or line.estimated_tokens or 0) * line.weight for line in good)
     load.tokens_rate = tokens / load.duration if tokens else None
 
 
@@ -370,6 +374,8 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     load.unchecked = total.unjudged
     if total.unjudged:
         load.voided, load.voided_most = total.unjudged_voided, total.unjudged_voided_most
+        if total.unjudged_voided is None and total.judged:  # a run of an older version
+            _estimate_voided(load)
     applicable, counted = (
         judgeable_of(total.outcomes),
         counted_of(settled(total.outcomes, ended_early=load.ended_early)),
