@@ -185,6 +185,8 @@ def _warnings(labels: list[str], reports: list[ReportModel]) -> list[str]:
         load = report.get(LOAD)
         if load and load.verdict not in ("", "VALID"):
             warnings.append(f"{label}: the measurement is {load.verdict}.")
+        if load and load.unsteady:
+            warnings.append(f"{label}: the load was not steady, so its percentiles depend on its length.")
     return warnings
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rejoinder.model.runfile import Run
+from rejoinder.model.samples import Departure, Stationarity
 from rejoinder.reports import render_comparison
 
 NAMES = ["typical", "green", "checked", "empty", "unreachable", "load", "many", "hostile"]
@@ -78,6 +79,14 @@ def test_loads_stand_side_by_side(examples: ModuleType, check_page: Any) -> None
         "was cut short",
     ):
         assert words in seen
+
+
+def test_a_load_that_was_not_steady_is_noted(examples: ModuleType) -> None:
+    unsteady = examples.healthy_load()
+    assert unsteady.load is not None
+    queue = Departure(kind="queue", metric="in_flight", growth=4.7, text="The queue grew by 4.7 requests/s.")
+    unsteady.load.stationarity = Stationarity(state="not steady", departures=[queue])
+    assert render_comparison([examples.healthy_load(), unsteady]).count("the load was not steady") == 1
 
 
 def test_every_link_leads_somewhere(examples: ModuleType, check_page: Any) -> None:
