@@ -682,12 +682,9 @@ class _Run:
 
 
 def pauses_sentence(checks: Sequence[SelfCheck]) -> str:
-    """Return sentences on the pauses of users in a closed loop after requests without an answer."""
+    """Return a sentence on the pauses of users in a closed loop after requests without an answer."""
     seconds, count = sum(check.backoff for check in checks), sum(check.backoffs for check in checks)
-    sentence = f"Users paused {plural(count, 'time')}, {seconds:.1f} s in all, after requests that brought no answer."
-    if header := sum(check.retry_after for check in checks):
-        sentence += f" {plural(header, 'response')} had Retry-After, for which a load does not wait."
-    return sentence
+    return f"Users paused {plural(count, 'time')}, {seconds:.1f} s in all, after requests that brought no answer."
 
 
 def _is_full(folder: Path) -> bool:

@@ -44,10 +44,14 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FigureTable:
-    """The figures behind a chart, as text; the first column heads the rows."""
+    """The figures behind a chart, as text; the first column heads the rows.
+
+    ``words`` are the columns that hold words, not figures.
+    """
 
     head: list[str]
     rows: list[list[str]]
+    words: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

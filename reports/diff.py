@@ -10,12 +10,13 @@ from typing import Final, NamedTuple
 
 from rejoinder.formatting import format_count, format_percent, format_rate, join_list, plural, value_of
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import Metric, Place, times_shown
+from rejoinder.model.metrics import SPEEDS, Metric, Place, rows_shown
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts.latencies import LatencyDistribution, latency_of
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary
+from rejoinder.reports.parts.speeds import Speed, speed_of
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Anchors, ReportedFinding, ReportedRule, Severity, partial_reason
 from rejoinder.reports.side_by_side import settings_of
@@ -357,11 +358,15 @@ def _figures(old: ReportModel, new: ReportModel) -> list[FigureChange]:
     if loads[0] is None or loads[1] is None:
         return []
     figures = list(_totals(loads[0], loads[1]))
-    for metric in times_shown(Place.DIFF):
-        distribution, other = latency_of(old, metric.name), latency_of(new, metric.name)
+    for metric in rows_shown(Place.DIFF):
+        distribution, other = _distribution(old, metric), _distribution(new, metric)
         if distribution and other:
-            figures += _latencies(metric, distribution, other)
+            figures += _percentiles(metric, distribution, other)
     return figures
+
+
+def _distribution(report: ReportModel, metric: Metric) -> LatencyDistribution | Speed | None:
+    return speed_of(report, metric.name) if metric.name in SPEEDS else latency_of(report, metric.name)
 
 
 def _totals(old: LoadSummary, new: LoadSummary) -> Iterator[FigureChange]:
@@ -388,7 +393,9 @@ def _totals(old: LoadSummary, new: LoadSummary) -> Iterator[FigureChange]:
             )
 
 
-def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> Iterator[FigureChange]:
+def _percentiles(
+    metric: Metric, old: LatencyDistribution | Speed, new: LatencyDistribution | Speed
+) -> Iterator[FigureChange]:
     statement, severity = _statement(metric, old, new)
     for p in metric.percentiles(Place.DIFF):
         first, second = old.percentile(p), new.percentile(p)
@@ -402,7 +409,9 @@ def _latencies(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
         statement, severity = "", Severity.NONE
 
 
-def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistribution) -> tuple[str, Severity]:
+def _statement(
+    metric: Metric, old: LatencyDistribution | Speed, new: LatencyDistribution | Speed
+) -> tuple[str, Severity]:
     """Return whether the values of two runs differ significantly, in words, and the severity of that."""
     sizes = f"samples: {format_count(old.n)} and {format_count(new.n)}"
     if metric.pooled:
@@ -420,8 +429,8 @@ def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
         return f"no significant difference ({_p(found.p)}; {sizes})", Severity.NONE
     if known and abs(medians[1] - medians[0]) < SMALL * max(medians):
         return f"medians differ by less than {100 * SMALL:.0f} % ({_p(found.p)}; {sizes})", Severity.NONE
-    slower = found.greater > 0.5
-    share = found.greater if slower else 1 - found.greater
+    slower = (found.greater > 0.5) is not metric.higher_is_better
+    share = max(found.greater, 1 - found.greater)
     word = "slower" if slower else "faster"
     return (
         f"{word} in {100 * share:.0f} % of pairs ({_p(found.p)}; {sizes})",
@@ -429,7 +438,7 @@ def _statement(metric: Metric, old: LatencyDistribution, new: LatencyDistributio
     )
 
 
-def _compared(old: LatencyDistribution, new: LatencyDistribution) -> tuple[Comparison | None, bool]:
+def _compared(old: LatencyDistribution | Speed, new: LatencyDistribution | Speed) -> tuple[Comparison | None, bool]:
     """Return how the values of two runs compare, and whether that is the same wherever those without an end lie.
 
     The extremes are that only those of one run lie at infinity, and those of the other where the wait ended.
@@ -444,7 +453,7 @@ def _compared(old: LatencyDistribution, new: LatencyDistribution) -> tuple[Compa
     return max(found, key=lambda one: one.p), len(conclusions) == 1
 
 
-def _values(distribution: LatencyDistribution, *, to_infinity: bool) -> list[tuple[float, int]]:
+def _values(distribution: LatencyDistribution | Speed, *, to_infinity: bool) -> list[tuple[float, int]]:
     """Return the values with their numbers; those without an end where the wait ended, or at infinity."""
     values = distribution.values
     if not to_infinity:

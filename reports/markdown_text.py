@@ -64,4 +64,5 @@ def fenced(text: str, language: str) -> list[str]:
 def table(figures: FigureTable) -> list[str]:
     """Return a table of figures, at most 50 rows of it."""
     head, *rows = (f"| {' | '.join(map(escape, row))} |" for row in (figures.head, *figures.rows[:50]))
-    return [head, "|" + "---:|" * len(figures.head), *rows]
+    marks = ("---|" if column in figures.words else "---:|" for column in range(len(figures.head)))
+    return [head, f"|{''.join(marks)}", *rows]

@@ -6,7 +6,9 @@ Parts of a report return lines; :func:`shown` is the last step for each of them,
 from __future__ import annotations
 
 import textwrap
-from itertools import chain, repeat
+from collections.abc import Sequence
+from itertools import chain, repeat, zip_longest
+from typing import NamedTuple
 
 from rich.text import Text
 
@@ -30,6 +32,31 @@ def fill(words: list[str], between: str, width: int) -> list[str]:
         else:
             lines.append(word)
     return lines
+
+
+class FigureRow(NamedTuple):
+    """A row of figures below others: its name, its figures, and what follows them."""
+
+    label: str
+    figures: Sequence[str]
+    rest: str
+
+
+def align(rows: Sequence[FigureRow], width: int, beside: Sequence[FigureRow] = ()) -> list[Text]:
+    """Return rows as indented lines whose columns are as wide as their widest figure, in ``rows`` and ``beside``.
+
+    A row that is wider than ``width`` goes on below.
+    """
+    every = [*beside, *rows]
+    wide = max((len(row.label) for row in every), default=0)
+    columns = [max(map(len, column)) for column in zip_longest(*(row.figures for row in every), fillvalue="")]
+    found = []
+    for row in rows:
+        figures = [f"{figure:<{size}}" for figure, size in zip(row.figures, columns, strict=False)]
+        lines = fill([*figures, row.rest], "  ", width - wide - 9)
+        leads = chain([row.label], repeat(""))
+        found += [Text(f"        {lead:<{wide}} {line}") for lead, line in zip(leads, lines, strict=False)]
+    return found
 
 
 def shown(line: Text, width: int | None = None) -> Text:

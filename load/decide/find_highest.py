@@ -251,21 +251,21 @@ class _Search:
         few = [slo for slo in missed if slo.value is None]
         shares = [slo for slo in missed if slo.metric in SHARES and slo.value is not None]
         if shares:
-            return "; ".join(_missed(slo) for slo in shares), False
+            return "; ".join(_missed(slo, load.no_rates) for slo in shares), False
         if len(few) == len(missed) and not keeps(result, few):
             return f"{bad_of(result.outcomes):,} of {plural(result.started, 'request')} failed", False
         if result.verdict is Validity.CLIENT_BOUND:
             # Its latencies may be those of the load generator.
             return GENERATOR, True
         if len(few) < len(missed):
-            return "; ".join(_missed(slo) for slo in missed if slo not in few), False
+            return "; ".join(_missed(slo, load.no_rates) for slo in missed if slo not in few), False
         state = load.stationarity
         if state is not None and state.state == "not steady":
             return _as_clause(state.text), False
         if state is not None and state.state == "too short":
             return _as_clause(state.text), True
         if few:
-            return "; ".join(_missed(slo) for slo in few), True
+            return "; ".join(_missed(slo, load.no_rates) for slo in few), True
         return "", False
 
     def _longest(self, level: float) -> float:
@@ -341,12 +341,12 @@ def _is_clear(step: SearchStep) -> bool:
     )
 
 
-def _missed(slo: SloResult) -> str:
-    if slo.unknown:
-        return f"{slo.text} {slo.unknown_text.replace(':', ',')}"
+def _missed(slo: SloResult, no_rates: str = "") -> str:
+    because = slo.open_because(no_rates)
+    if because:
+        return f"{slo.text} cannot be known, {because}"
     if slo.value is None:
-        too_few = f"had {plural(slo.n, 'sample')}, too few"
-        return f"{slo.text} {'cannot be known' if slo.unjudged else too_few}"
+        return f"{slo.text} had {plural(slo.n, 'sample')}, too few"
     if slo.metric in TIMES:
         value = f"{'at least ' if slo.at_least else ''}{format_seconds(slo.value)}"
     else:

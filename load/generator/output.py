@@ -16,7 +16,7 @@ from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.objectives.slo import describe, missed
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram, values_for
-from rejoinder.model.metrics import Metric, Place, times_shown
+from rejoinder.model.metrics import Metric, Place, rows_shown
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -113,12 +113,12 @@ class Output:
             logger.info("rejoinder: %s", unjudged_sentence(line))
         outcomes = ", ".join(f"{outcome} {count}" for outcome, count in line.outcomes.items())
         logger.info("rejoinder: %s started: %s", plural(line.started, "request"), outcomes or "none")
-        for metric in times_shown(Place.PROGRESS):
+        for metric in rows_shown(Place.PROGRESS):
             histogram = stats.histograms.get(metric.name)
             if histogram is not None:
                 logger.info("rejoinder: %-12s %s", metric.name, _row(metric, histogram))
         for result in line.slos:
-            logger.info("rejoinder: SLO %s", describe(result))
+            logger.info("rejoinder: SLO %s", describe(result, line.no_rates))
         logger.info("rejoinder: load generator %s. %s", line.self_check.verdict, "; ".join(line.self_check.reasons))
         return not missed(line.slos)
 

@@ -504,7 +504,7 @@ def _request_sample(
     times = {
         name: round(at, 6)
         for name, at in _all_times(recording, measured).items()
-        if name in TIMES and Place.REQUEST in TIMES[name].shown
+        if name in DISTRIBUTIONS and Place.REQUEST in DISTRIBUTIONS[name].shown
     }
     usage, tokens = measured.usage, measured.tokens
     return RequestSample(

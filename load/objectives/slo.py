@@ -315,13 +315,13 @@ def missed(results: Iterable[SloResult | ChangeResult]) -> list[str]:
     return [result.text for result in results if result.met is False]
 
 
-def describe(result: SloResult) -> str:
-    """Return the result of one SLO as a line for people."""
+def describe(result: SloResult, no_rates: str = "") -> str:
+    """Return the result of one SLO as a line for people; ``no_rates`` is that of the ``load`` line."""
     if result.statistic == "each":
         return f"{result.text}: counted by goodput"
-    if result.value is None and result.unjudged:
-        unjudged = plural(result.unjudged, "response was", "responses were")
-        return f"{result.text}: cannot be known ({unjudged} not checked against all rules)"
+    because = result.open_because(no_rates)
+    if result.value is None and because:
+        return f"{result.text}: cannot be known ({because})"
     if result.value is None:
         return f"{result.text}: missed ({missing_of(result.metric)})"
     of = "request" if result.statistic in ("share", "rate") else "sample"
@@ -330,8 +330,8 @@ def describe(result: SloResult) -> str:
         notes.append(f"limits for each request: {', '.join(result.limits)}")
     if result.unended:
         notes.append(f"{result.unended:,} without an end")
-    if result.unknown:
-        return f"{result.text}: {result.unknown_text} (at least {_format(result, result.value)})"
+    if because:
+        return f"{result.text}: cannot be known: {because} (at least {_format(result, result.value)})"
     if result.met and result.needs is not None:
         notes.append(f"{result.needs:,} needed for 99 % confidence")
     elif result.met and result.certified is False and result.bound is not None:

@@ -17,7 +17,7 @@ from rejoinder.formatting import (
     plural,
     value_of,
 )
-from rejoinder.model.metrics import Place, times_shown
+from rejoinder.model.metrics import SPEEDS, Metric, Place, rows_shown
 from rejoinder.model.runfile import Run
 from rejoinder.reports.model import ReportModel, read_report
 from rejoinder.reports.parts.contract import PART as CONTRACT
@@ -26,6 +26,7 @@ from rejoinder.reports.parts.latencies import LatencyDistribution, latency_of
 from rejoinder.reports.parts.leniency import PART as LENIENCY
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary
+from rejoinder.reports.parts.speeds import Speed, speed_of
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.rules import JUDGED, Anchors, ReportedRule, Severity, partial_reason
@@ -207,7 +208,10 @@ def _figures(reports: list[ReportModel]) -> list[tuple[str, list[FigureCell]]]:
         ("successful requests/s", _amounts([load.rate if load else None for load in loads], format_rate)),
         ("output tokens/s", _amounts([load.tokens_rate if load else None for load in loads], format_rate)),
     ]
-    for metric in times_shown(Place.COMPARISON):
+    for metric in rows_shown(Place.COMPARISON):
+        if metric.name in SPEEDS:
+            figures += _speeds(metric, [speed_of(report, metric.name) for report in reports])
+            continue
         found = [latency_of(report, metric.name) for report in reports]
         if any(found):
             for p in metric.percentiles(Place.COMPARISON):
@@ -220,11 +224,24 @@ def _figures(reports: list[ReportModel]) -> list[tuple[str, list[FigureCell]]]:
     return [(name, amounts) for name, amounts in figures if any(amount.text for amount in amounts)]
 
 
+def _speeds(metric: Metric, found: list[Speed | None]) -> list[tuple[str, list[FigureCell]]]:
+    """Return the percentiles of a speed as rows of a table, with the number of its values."""
+    rows = []
+    for p in metric.percentiles(Place.COMPARISON):
+        amounts = _amounts([value_of(speed.percentile(p)) if speed else None for speed in found], format_rate)
+        texts = [speed.percentile_text(p) if speed else "" for speed in found]
+        rows.append(
+            (f"{metric.label} p{p:g}", [cell._replace(text=text) for cell, text in zip(amounts, texts, strict=True)])
+        )
+    samples = [FigureCell(format_count(speed.n) if speed else "", None) for speed in found]
+    return [*rows, (f"{metric.label} samples", samples)]
+
+
 def _objectives(load: LoadSummary) -> str:
     limits = [objective for objective in load.objectives if objective.severity != "info"]
     if not limits:
         return ""
-    return f"{len(load.missed)} of {len(limits)} missed" if load.missed else f"all {len(limits)} met"
+    return f"{load.limits_text} of {len(limits)}" if load.missed else f"all {len(limits)} met"
 
 
 def _surely(amount: FigureCell, distribution: LatencyDistribution, p: float) -> FigureCell:

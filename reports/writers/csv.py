@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rejoinder.formatting import as_number, inert, one_line
 from rejoinder.model.exchange import Exchange
-from rejoinder.model.metrics import Place, times_shown
+from rejoinder.model.metrics import Place, rows_shown
 from rejoinder.model.runfile import Run
 from rejoinder.model.samples import RequestSample
 
@@ -24,7 +24,7 @@ _MEASURED: Final = ("t", "intended", "status", "waited", "chunks", "deltas", *_T
 
 def columns() -> tuple[str, ...]:
     """Return the columns, the same for every run; numbers stand in their columns bare, and are empty without one."""
-    times = (row.name for row in times_shown(Place.REQUEST))
+    times = (row.name for row in rows_shown(Place.REQUEST))
     return (
         *_RECORDED,
         *("request_bytes", "reply_bytes", "weight", *_MEASURED[:3]),

@@ -137,7 +137,10 @@ def _add_load(suite: ET.Element, load: LoadSummary) -> None:
 
 def load_text(load: LoadSummary) -> str:
     """Return how the requests of a load run ended, one line for each outcome."""
-    lines = [f"{entry.outcome}: {entry.amount:,}  {entry.meaning}".rstrip() for entry in load.ledger]
+    lines = [
+        f"{entry.outcome}: {entry.amount:,}  {entry.meaning}{f' ({entry.reasons})' if entry.reasons else ''}".rstrip()
+        for entry in load.ledger
+    ]
     return "\n".join(lines + [f"measurement {load.verdict}: {reason}" for reason in load.reasons])
 
 

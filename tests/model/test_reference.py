@@ -17,7 +17,7 @@ from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import Header
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import TIMES, Place, times_shown
+from rejoinder.model.metrics import TIMES, Place, rows_shown
 from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
 from rejoinder.model.runfile import run_schema
 from rejoinder.model.samples import KINDS, HistogramSample, Repeat, Sample, SearchStep, step_latencies
@@ -90,7 +90,7 @@ def _flattened(kind: type[Sample], definition: dict[str, Any]) -> dict[str, Any]
             name for name in values if name not in kind.optional
         ]
     elif kind.flat:
-        for row in times_shown(Place.REQUEST):
+        for row in rows_shown(Place.REQUEST):
             properties[row.name] = {"description": row.meaning, **entry}
     return {**definition, "properties": properties, "required": required}
 

@@ -28,7 +28,7 @@ from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import Header, RunTarget, new_header
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import Place, times_shown
+from rejoinder.model.metrics import Place, rows_shown
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import Run, RunWriter, read_run
 from rejoinder.model.samples import KINDS, LoadSample, step_latencies
@@ -144,7 +144,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     raise TypeError(kind)
 
 
-FLAT = {"times": [row.name for row in times_shown(Place.REQUEST)], "latencies": list(step_latencies())}
+FLAT = {"times": [row.name for row in rows_shown(Place.REQUEST)], "latencies": list(step_latencies())}
 """The names under which a line holds the entries of these fields."""
 
 

@@ -251,6 +251,28 @@ def test_credentials_in_a_query(name: str) -> None:
     assert query_secrets("http://localhost/v1?api-version=2024-01-01&model=key") == []
 
 
+@pytest.mark.parametrize(
+    ("parameter", "secret"),
+    [
+        ("tokens=16", False),
+        ("max_tokens=4096", False),
+        ("max-output-tokens=1", False),
+        ("tokens=12345678", True),
+        ("tokens=a16", True),
+        ("tokens=16%32", True),
+        ("token=16", True),
+        ("access_token=123456", True),
+        ("refreshtokens=16", True),
+        ("tokens_key=16", True),
+    ],
+)
+def test_a_number_of_tokens_is_no_secret(parameter: str, secret: bool) -> None:
+    name, _, value = parameter.partition("=")
+    model = f"ttft=50&{parameter}&gap=1"
+    assert shown_url(model) == (f"ttft=50&{name}={REDACTED}&gap=1" if secret else model)
+    assert (value in query_secrets(model)) is secret
+
+
 SPAM = {
     "text": "The quick brown fox ",
     "backslashes": "\\\\",

@@ -64,4 +64,5 @@ def retry_insights(latencies: Latencies) -> Iterator[Insight]:
     shortest, longest = format_seconds(values.min / 1e6), format_seconds(values.max / 1e6)
     between = longest if values.min == values.max else f"{shortest} to {longest}"
     refusals = plural(failed.n, "error response")
-    yield Insight("info", f"Retry-After: {between}, in {found.n:,} of {refusals}.", terminal=True)
+    text = f"Retry-After: {between}, in {found.n:,} of {refusals}. A load does not wait for it."
+    yield Insight("info", text, terminal=True)

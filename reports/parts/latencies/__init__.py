@@ -8,16 +8,20 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from rejoinder.formatting import Figure, format_count, format_seconds, one_line, plural
+from rejoinder.formatting import Figure, format_count, format_percent, format_seconds, one_line, plural
 from rejoinder.model.histogram import Histogram, values_for
-from rejoinder.model.metrics import SPEEDS, TIMES, Metric, Place, row_of, times_shown
+from rejoinder.model.metrics import SPEEDS, TIMES, Metric, Place, row_of, rows_shown
 from rejoinder.model.samples import PERCENTILES, HistogramSample, Percentile, Percentiles
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.steady_state import PART as STEADY_STATE
-from rejoinder.reports.terminal_text import fill
+from rejoinder.reports.terminal_text import FigureRow, align, fill
 
 _SCHEDULED: Final = "  scheduled"
+_SAMPLES: Final = " samples"
+NOT_STEADY: Final = "*"
+ESTIMATED: Final = "~"
+"""Signs beside the rows of the terminal."""
 _SCHEDULE: Final = "scheduled: from the scheduled start"
 
 
@@ -128,8 +132,18 @@ def _long_names(metrics: Sequence[Metric]) -> list[str]:
 
 
 def page_values(latencies: Latencies, report: ReportModel) -> dict[str, Any]:
-    """Return the percentiles of the table."""
-    return {"percentiles": PERCENTILES, "mark": _mark(report)}
+    """Return the percentiles of the table, and what stands beside it and its rows."""
+    estimates = {d.metric: estimate_text(report, row_of(d.metric)) for d in latencies.distributions}
+    return {"percentiles": PERCENTILES, "mark": _mark(report), "estimates": estimates}
+
+
+def estimate_text(report: ReportModel, metric: Metric | None) -> str:
+    """Return in how many responses the tokens were estimated that a metric depends on; empty where in none."""
+    total = report.run.load
+    tokens = total.tokens if total else None
+    if metric is None or not metric.of_tokens or tokens is None or not tokens.estimated_responses:
+        return ""
+    return f"tokens estimated in {format_percent(tokens.estimated_responses, tokens.responses)} of responses"
 
 
 def _mark(report: ReportModel) -> str:
@@ -147,45 +161,50 @@ def markdown(latencies: Latencies, report: ReportModel, room: int) -> list[str]:
     ]
     for distribution in latencies.of_all[:20]:
         values = " | ".join(distribution.percentile_text(p) for p in PERCENTILES)
-        name, longest = escape(distribution.title), format_seconds(distribution.values.longest)
+        estimated = f" ({text})" if (text := estimate_text(report, row_of(distribution.metric))) else ""
+        name, longest = escape(distribution.title + estimated), format_seconds(distribution.values.longest)
         lines.append(f"| {name} | {distribution.n:,} | {values} | {longest} |")
     rows = [row for distribution in latencies.of_all[:20] if (row := row_of(distribution.metric))]
     names = _long_names(rows)
     return [*lines, *(["", escape(f"{', '.join(names)}.")] if names else []), ""]
 
 
+def terminal_rows(latencies: Latencies, report: ReportModel) -> list[FigureRow]:
+    """Return the percentiles of the metrics that matter most, with signs that :func:`terminal` explains below."""
+    mark = NOT_STEADY if _mark(report) else ""
+    rows = []
+    for metric, distribution in _on_terminal(latencies):
+        percents = metric.percentiles(Place.TERMINAL)
+        figures = [f"p{p:g} {distribution.percentile_text(p).removesuffix(_SAMPLES)}" for p in percents]
+        signs = f"{mark}{ESTIMATED if estimate_text(report, metric) else ''}"
+        label = _SCHEDULED if metric.since else metric.label
+        rows.append(FigureRow(label, figures, f"n={format_count(distribution.n)} {signs}".rstrip()))
+    return rows
+
+
+def _on_terminal(latencies: Latencies) -> list[tuple[Metric, LatencyDistribution]]:
+    found = [(metric, latencies.find(metric.name)) for metric in rows_shown(Place.TERMINAL)]
+    # In a closed loop the schedule is the end of the request before.
+    return [(metric, d) for metric, d in found if d and (not metric.since or latencies.scheduled)]
+
+
 def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text]:
-    """Return the percentiles of the metrics that matter most."""
-    lines: list[Text] = []
-    shown: list[Metric] = []
-    bounds = False
-    mark = f", {_mark(report)}" if _mark(report) else ""
-    for metric in times_shown(Place.TERMINAL):
-        distribution = latencies.find(metric.name)
-        # In a closed loop the schedule is the end of the request before.
-        if distribution and (not metric.since or latencies.scheduled):
-            percents = metric.percentiles(Place.TERMINAL)
-            lacking = [p for p in percents if distribution.percentile(p) is None]
-            needs = f", p{lacking[0]:g} needs {format_count(values_for(lacking[0]))}" if lacking else ""
-            shown.append(metric)
-            bounds = bounds or any((figure := distribution.percentile(p)) and figure.at_least for p in percents)
-            label = _SCHEDULED if metric.since else metric.label
-            lines += _line(label, distribution, percents, f"n={format_count(distribution.n)}{needs}{mark}", width)
-    names = [*_long_names(shown), *([_SCHEDULE] if any(metric.since for metric in shown) else [])]
+    """Return the percentiles of the metrics that matter most, and what their names mean."""
+    shown = _on_terminal(latencies)
+    bounds = any(
+        (figure := found.percentile(p)) and figure.at_least
+        for metric, found in shown
+        for p in metric.percentiles(Place.TERMINAL)
+    )
+    names = _long_names([metric for metric, _ in shown])
+    names += [_SCHEDULE] if any(metric.since for metric, _ in shown) else []
     notes = [*fill(names, ", ", width - 8), *(["≥: lower bound, because some requests have no end"] * bounds)]
-    return [*lines, *(Text(f"        {line}", "dim") for line in notes)]
-
-
-def _line(label: str, values: LatencyDistribution, percents: Sequence[float], note: str, width: int) -> list[Text]:
-    """Return the percentiles of a metric with a note, in two lines where they need them."""
-
-    def figures(shown: Sequence[float]) -> str:
-        return f"        {label:<11} " + "  ".join(f"p{p:g} {format_seconds(values.percentile(p)):<7}" for p in shown)
-
-    for shown in (percents, [p for p in percents if values.percentile(p) is not None]):
-        if len(line := f"{figures(shown)}  {note}") <= width:
-            return [Text(line)]
-    return [Text(figures(shown).rstrip()), Text(f"{'':20}{note}")]
+    notes += (
+        [f"{NOT_STEADY}: {mark}, so percentiles depend on the length of the run"] if (mark := _mark(report)) else []
+    )
+    estimates = {estimate_text(report, metric) for metric, _ in shown} - {""}
+    notes += [f"{ESTIMATED}: {text}" for text in estimates]
+    return [*align(terminal_rows(latencies, report), width), *(Text(f"        {line}", "dim") for line in notes)]
 
 
 PART: Final = Part(__name__, Area.LOAD, 250, read, markdown=markdown, terminal=terminal, page_values=page_values)

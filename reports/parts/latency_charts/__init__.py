@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from rejoinder.formatting import format_count, format_percent, format_seconds, plural, value_of
-from rejoinder.model.metrics import Place, times_shown
+from rejoinder.model.metrics import Place, rows_shown
 from rejoinder.reports.charts import HEIGHT, WIDTH, Chart, Curve, FigureTable, Log, Point, Tick, coordinate, draw
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.latencies import PART as LATENCIES
@@ -24,7 +24,7 @@ def percentile_chart(latencies: Latencies) -> Chart | None:
     """Return latency by percentile: one nine more of the percentile at each step right, time on a log scale."""
     found = [
         (style, d)
-        for style, metric in zip("abc", times_shown(Place.CHART), strict=False)
+        for style, metric in zip("abc", rows_shown(Place.CHART), strict=False)
         if (d := latencies.find(metric.name)) is not None
     ]
     if not found:

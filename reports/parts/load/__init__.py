@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from rich.text import Text
 
 from rejoinder.formatting import format_percent, format_rate, format_seconds, join_list, one_line, plural
-from rejoinder.model.metrics import METRICS, TIMES, Place, times_shown
+from rejoinder.model.metrics import METRICS, TIMES, Place, rows_shown
 from rejoinder.model.outcomes import (
     OUTCOMES,
     OutcomeCounts,
@@ -31,6 +33,7 @@ from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.latencies import Latencies
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
 from rejoinder.reports.parts.objectives import Objective, ObjectiveKind
+from rejoinder.reports.parts.search import PART as SEARCH
 from rejoinder.reports.parts.search.summary import describe_result
 from rejoinder.reports.parts.steady_state import PART as STEADY_STATE
 from rejoinder.reports.parts.timeline import PART as TIMELINE
@@ -46,17 +49,29 @@ _KEPT: Final = 0.9
 _NEVER_ENDED: Final = (RequestOutcome.TIMEOUT, RequestOutcome.CENSORED)
 """Outcomes of requests that had every chance to end and did not."""
 _SURE: Final = 0.05
+_NUMBER: Final = re.compile(r"(?<!HTTP )(?<!\d)\d(?:[\d,.]*\d)?")
+_MOST_OUTCOMES: Final = 4
+_MOST_REASONS: Final = 2
 _REMEDY: Final = "Use more --processes or a dedicated machine."
 
 
 class OutcomeLine(NamedTuple):
-    """One line of the ledger of outcomes; ``severity`` is that of its sign."""
+    """One line of the ledger of outcomes; ``severity`` is that of its sign.
+
+    ``reasons`` are the commonest details of its requests, with their counts where these are known.
+    """
 
     outcome: str
     meaning: str
     amount: int
     good: bool
     severity: str
+    reasons: str = ""
+
+    @property
+    def text(self) -> str:
+        """How many requests had it, and why: ``18 transport: no connection ×18``."""
+        return f"{self.amount:,} {self.outcome}{f': {self.reasons}' if self.reasons else ''}"
 
 
 @dataclass(slots=True)
@@ -67,6 +82,8 @@ class LoadSummary:
     counts: OutcomeCounts
     objectives: list[Objective]
     warnings: list[str]
+    details: dict[RequestOutcome, str] = field(default_factory=dict)
+    """The commonest details of the requests of an outcome."""
     ended_early: bool = False
     """Whether the run gave the requests in flight no time to end."""
     waited: float | None = None
@@ -134,6 +151,7 @@ class LoadSummary:
                 self.counts.get(outcome, 0),
                 row.good,
                 "pass" if row.good else "fail" if row.bad and (outcome in answerable) else "none",
+                self.details.get(outcome, ""),
             )
             for outcome, row in OUTCOMES.items()
             if self.counts.get(outcome) or outcome is RequestOutcome.OK
@@ -213,14 +231,23 @@ class LoadSummary:
     def others_text(self) -> str:
         """The outcomes that are not good as a sentence; empty when there are none."""
         ranked = sorted(self.not_ok, key=lambda line: -line.amount)
-        return f"Other outcomes: {join_list((f'{r.amount:,} {r.outcome}' for r in ranked), 4)}." if ranked else ""
+        texts = [line.text for line in ranked[:_MOST_OUTCOMES]]
+        if rest := sum(line.amount for line in ranked[_MOST_OUTCOMES:]):
+            texts.append(f"{rest:,} others")
+        return (
+            f"Other outcomes: {('; ' if any(line.reasons for line in ranked) else ', ').join(texts)}." if texts else ""
+        )
 
     @property
     def missed_text(self) -> str:
-        """How many limits were missed, by kind: ``1 SLO missed, 2 regression limits exceeded``."""
-        missed = Counter(objective.kind for objective in self.missed)
+        """How many limits were missed, by kind: ``1 SLO missed, 1 SLO cannot be known, 2 regression limits exceeded``.
+
+        Those of which cannot be known whether they are met are counted apart.
+        """
+        missed = Counter(None if objective.unknown else objective.kind for objective in self.missed)
         words = {
             ObjectiveKind.SLO: ("SLO missed", "SLOs missed"),
+            None: ("SLO cannot be known", "SLOs cannot be known"),
             ObjectiveKind.CHANGE: ("regression limit exceeded", "regression limits exceeded"),
             ObjectiveKind.PROBE: ("disconnect probe failed", "disconnect probes failed"),
         }
@@ -249,16 +276,25 @@ class LoadSummary:
     def limits_text(self) -> str:
         """How the limits of the run ended, in a few words."""
         if self.missed:
-            return f"{len(self.missed):,} missed"
-        sure = all(objective.severity in ("pass", "info") for objective in self.objectives)
-        return "all met" if sure else "none missed"
+            unknown = sum(objective.unknown for objective in self.missed)
+            counts = {"missed": len(self.missed) - unknown, "unknown": unknown}
+            return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+        return "all met" if self.limits_severity == "pass" else "none missed"
+
+    @property
+    def limits_severity(self) -> str:
+        """The severity of the limits as a whole: ``pass`` where all were met beyond doubt."""
+        if self.missed:
+            return "fail"
+        return "pass" if all(o.severity in ("pass", "info") for o in self.objectives) else "warn"
 
     @property
     def missed_sentence(self) -> str:
-        """The limits that were missed, with what was measured, as a sentence; empty when there are none."""
-        values = {o.text: f"cannot be known, {o.value}" if o.unknown else o.value for o in self.missed}
-        texts = [f"{text} ({value})" if value != "–" else text for text, value in values.items()]
-        return f"Missed: {join_list(texts, 4)}." if texts else ""
+        """The limits that were missed, with what was measured, in sentences; empty when there are none."""
+        missed = [f"{o.text} ({o.value})" if o.value != "–" else o.text for o in self.missed if not o.unknown]
+        unknown = [f"{o.text} ({o.note if o.value == '–' else o.value})" for o in self.missed if o.unknown]
+        sentences = (("Missed", missed), ("Cannot be known", unknown))
+        return " ".join(f"{title}: {join_list(texts, 4)}." for title, texts in sentences if texts)
 
     @property
     def window_text(self) -> str:
@@ -297,6 +333,7 @@ def read(report: ReportModel) -> LoadSummary | None:
         return None
     counts = _outcomes(run)
     load = LoadSummary(total.started if total else sum(counts.values()), counts, report.get(OBJECTIVES) or [], [])
+    load.details = _details(run.samples_of(RequestSample), counts)
     if sum(counts.values()) != load.started:
         started = plural(load.started, "request was", "requests were")
         load.warnings.append(f"The outcomes add up to {sum(counts.values()):,}, but {started} started.")
@@ -350,6 +387,29 @@ def _outcomes(run: Run) -> OutcomeCounts:
         for request in run.samples_of(RequestSample):
             counts[request.outcome] += request.weight
     return counts
+
+
+def _details(requests: Iterable[RequestSample], counts: OutcomeCounts) -> dict[RequestOutcome, str]:
+    """Return the commonest details of the requests of each outcome that is not good.
+
+    Details that differ in their numbers only count as one. Counts are given where the run file has every request.
+    """
+    kinds: dict[RequestOutcome, dict[str, Counter[str]]] = {}
+    for request in requests:
+        if request.detail and not request.outcome.row.good:
+            kind = _NUMBER.sub("…", request.detail)
+            kinds.setdefault(request.outcome, {}).setdefault(kind, Counter())[request.detail] += request.weight
+    found = {}
+    for outcome, details in kinds.items():
+        ranked = sorted(details.items(), key=lambda item: -item[1].total())
+        whole = sum(details.total() for _, details in ranked) == counts.get(outcome, 0)
+        texts = []
+        for kind, literal in ranked[:_MOST_REASONS]:
+            text = one_line(next(iter(literal)) if len(literal) == 1 else kind, 160).rstrip(".")
+            texts.append(f"{text} ×{literal.total():,}" if whole and len(ranked) > 1 else text)
+        rest = sum(literal.total() for _, literal in ranked[_MOST_REASONS:])
+        found[outcome] = ", ".join([*texts, f"others ×{rest:,}"] if whole and rest else texts)
+    return found
 
 
 def _read_totals(load: LoadSummary, total: LoadSample) -> None:
@@ -409,7 +469,12 @@ def _changes(results: list[ChangeResult]) -> list[tuple[str, float, bool]]:
 def page_values(load: LoadSummary, report: ReportModel) -> dict[str, Any]:
     """Return the percentiles at the top of the page, and what the verdict on the measurement means."""
     meaning = [MEASUREMENT.get(load.verdict, ""), _REMEDY if load.verdict == "CLIENT-BOUND" else ""]
-    return {"headlines": _headlines(report.get(LATENCIES)), "meaning": " ".join(filter(None, meaning))}
+    search = report.get(SEARCH)
+    return {
+        "headlines": _headlines(report.get(LATENCIES)),
+        "meaning": " ".join(filter(None, meaning)),
+        "chosen": search.chosen if search else "",
+    }
 
 
 def load_figures(load: LoadSummary, latencies: Latencies | None) -> list[str]:
@@ -422,7 +487,7 @@ def load_figures(load: LoadSummary, latencies: Latencies | None) -> list[str]:
 def _headlines(latencies: Latencies | None, *, known: bool = False) -> list[tuple[str, str]]:
     """Return the percentiles at the top of the page, as titles and text; only ``known`` ones, or what others need."""
     found = []
-    for metric in times_shown(Place.HEADLINE):
+    for metric in rows_shown(Place.HEADLINE):
         distribution = latencies.find(metric.name) if latencies else None
         if distribution is not None:
             percents = metric.percentiles(Place.HEADLINE)
@@ -447,14 +512,18 @@ def markdown(load: LoadSummary, report: ReportModel, room: int) -> list[str]:
 
 def terminal(load: LoadSummary, report: ReportModel, width: int) -> list[Text]:
     """Return the figures that matter most."""
+    verdict = f"{load.verdict}  " if load.verdict else ""
+    search = report.get(SEARCH)
+    at = f"{search.chosen}: " if search and search.chosen else ""
+    tokens = f", {load.tokens_text}" if load.tokens_rate is not None else ""
+    rate = f", {format_rate(load.rate)}/s" if load.rate is not None else ""
+    text = f"{at}{load.good_text}{rate}{tokens}"
+    room = max(20, width - 8)
+    first, *more = textwrap.wrap(text, room, initial_indent=" " * len(verdict), break_on_hyphens=False)
     head = Text("  load  ", "bold")
-    if load.verdict:
-        head.append(f"{load.verdict}  ", "bold green" if load.verdict == "VALID" else "bold yellow")
-    head.append(
-        f"{load.good_text}, {format_rate(load.rate)}/s"
-        + (f", {load.tokens_text}" if load.tokens_rate is not None else "")
-    )
-    lines = [Text(), head]
+    head.append(verdict, "bold green" if load.verdict == "VALID" else "bold yellow")
+    head.append(first[len(verdict) :])
+    lines = [Text(), head, *(Text(f"        {line}") for line in more)]
     if load.window_text:
         lines += wrap(
             f"Rates {load.window_text}." if load.window else f"{load.window_text.capitalize()}.", width, " " * 6
@@ -466,7 +535,7 @@ def terminal(load: LoadSummary, report: ReportModel, width: int) -> list[Text]:
     if not load.kept:
         lines += wrap(load.in_flight_text, width, " " * 6, "yellow")
     if load.others_text and report.rules:  # else the verdict has it
-        lines.append(Text(f"        {load.others_text}", "yellow"))
+        lines += wrap(load.others_text, width, " " * 6, "yellow")
     return lines
 
 

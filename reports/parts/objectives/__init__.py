@@ -18,6 +18,7 @@ from rejoinder.reports.rules import Severity
 SCALE: Final = 2.0
 """A bar of an objective ends at this multiple of its limit, so the limit stands in its middle."""
 _MOST: Final = 40
+_DEPENDS: Final = "depends on the length of the run, because the queue grew"
 _RELATION: Final = re.compile("[<>]=?")
 
 
@@ -34,7 +35,7 @@ class Objective(NamedTuple):
 
     ``at`` and ``bound_at`` are the measured value and its bound in percent of a bar with the limit at 50.
     ``share_of`` is the metric of an SLO on a share of the requests, which limits how many of them may fail. ``unknown``
-    marks one that requests without an end leave open.
+    marks one of which cannot be known whether it is met.
     """
 
     text: str
@@ -67,13 +68,13 @@ class Objective(NamedTuple):
 def read(report: ReportModel) -> list[Objective] | None:
     """Return the SLOs of the run, its regression limits and its disconnect probes."""
     total = report.run.load
-    objectives = [_objective(result) for result in total.slos[:_MOST]] if total else []
+    objectives = [_objective(result, one_line(total.no_rates, 200)) for result in total.slos[:_MOST]] if total else []
     changes = [_change(change) for change in total.changes[:_MOST]] if total else []
     probes = [_probe(probe) for probe in report.run.samples_of(ProbeSample)[:_MOST]]
     return [*objectives, *changes, *probes] or None
 
 
-def _objective(result: SloResult) -> Objective:
+def _objective(result: SloResult, no_rates: str) -> Objective:
     text = one_line(result.text, 120)
     match = _RELATION.search(text)
     at_most = match is None or match[0].startswith("<")
@@ -87,31 +88,30 @@ def _objective(result: SloResult) -> Objective:
         return f"{format_rate(figure)}/s" if per_second else format_seconds(figure)
 
     sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {text_of(result.bound)}"
-    severity, verdict, note = _verdict(result)
-    notes = [note]
+    because = result.open_because(no_rates)
+    severity, verdict, note = _verdict(result, because)
+    notes = [note, _DEPENDS if result.depends_on_length else ""]
     if result.limits:
         notes.append(f"limits for each request: {join_list(map(one_line, result.limits), 4)}")
     if result.repeats_met is not None:
         notes.append(f"met in {plural(result.repeats_met, 'repeat')}")
-    if result.unjudged:
-        notes.append(
-            f"{'' if result.value is None else 'estimate: '}"
-            f"{plural(result.unjudged, 'response was', 'responses were')} not checked against all rules"
-        )
+    if result.unjudged and result.value is not None:
+        unchecked = plural(result.unjudged, "response was", "responses were")
+        notes.append(f"estimate: {unchecked} not checked against all rules")
     return Objective(
         text=text,
         severity=severity,
         verdict=verdict,
         limit=f"{'at most' if at_most else 'at least'} {text_of(result.limit)}",
         value=f"{'≥ ' if result.at_least else ''}{text_of(result.value)}",
-        margin="" if result.met is None or result.unknown else _margin(result.value, result.limit, at_most),
+        margin="" if result.met is None or because else _margin(result.value, result.limit, at_most),
         n=format_count(result.n),
         bound=sure if result.needs is None else f"{plural(result.needs, 'sample')} needed",
         note="; ".join(filter(None, notes)),
         at=_place(result.value, result.limit),
         bound_at=_place(result.bound, result.limit) if result.needs is None else None,
         share_of=result.metric if result.statistic == "share" else "",
-        unknown=result.unknown,
+        unknown=bool(because),
     )
 
 
@@ -161,18 +161,16 @@ def _share(value: float) -> str:
     return f"{100 * value:+.1f} %".replace("-", "−")
 
 
-def _verdict(result: SloResult) -> tuple[str, str, str]:
-    """Return the severity, the word and a note for the result of an objective."""
+def _verdict(result: SloResult, because: str) -> tuple[str, str, str]:
+    """Return the severity, the word and a note for the result of an SLO; ``because``: why it cannot be known."""
     if result.met is None:
         return "info", "per request", "counted in goodput"
-    if result.unknown:
-        return "fail", "cannot be known", result.unknown_text.partition(": ")[2]
-    if result.value is None and result.unjudged:
-        return "fail", "cannot be known", ""
+    if because:
+        return "fail", "cannot be known", because
     if not result.met:
         unended = f"{result.unended:,} without an end" if result.at_least else ""
         return "fail", "missed", missing_of(result.metric) if result.value is None else unended
-    if result.needs is not None:
+    if result.needs is not None or (result.depends_on_length and result.certified is not False):
         return "warn", "met, uncertain", ""
     if result.certified is False:
         unbound = "no 99 % bound: too many requests have no end"
@@ -214,7 +212,8 @@ def markdown(objectives: list[Objective], report: ReportModel, room: int) -> lis
         "|---|---|---|---:|---:|---:|---|",
     ]
     for objective in objectives[:20]:
-        cells = [objective.verdict, objective.value, objective.limit, objective.n, objective.bound]
+        note = f" ({objective.note})" if objective.unknown or _DEPENDS in objective.note else ""
+        cells = [f"{objective.verdict}{note}", objective.value, objective.limit, objective.n, objective.bound]
         emoji = Severity(objective.severity).emoji
         lines.append(f"| {emoji} | {code(objective.text)} | " + " | ".join(map(escape, cells)) + " |")
     return [*lines, ""]

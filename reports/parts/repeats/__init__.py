@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line, plural
-from rejoinder.model.metrics import RATES, SHARES, SPEEDS, Place, times_shown
+from rejoinder.model.metrics import RATES, SHARES, SPEEDS, Place, rows_shown
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import ChangeResult, Repeat
 from rejoinder.reports.charts import FigureTable
@@ -86,7 +86,7 @@ def read(report: ReportModel) -> RepeatsSummary | None:
 
 def _usual_figures() -> list[str]:
     """Return the figures that are shown where no limit chooses others."""
-    times = [f"{row.name}:p{p:g}" for row in times_shown(Place.REPEAT) for p in row.percentiles(Place.REPEAT)]
+    times = [f"{row.name}:p{p:g}" for row in rows_shown(Place.REPEAT) for p in row.percentiles(Place.REPEAT)]
     return [*times, *(row.name for row in (*RATES.values(), *SHARES.values()) if Place.REPEAT in row.shown)]
 
 

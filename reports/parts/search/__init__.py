@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rejoinder.formatting import one_line, plural
 from rejoinder.model.outcomes import good_of
-from rejoinder.model.samples import SearchResult, SearchStep
+from rejoinder.model.samples import LoadSample, SearchResult, SearchStep
 from rejoinder.reports.markdown_text import escape, table
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.search.charts import search_charts, steps_table
@@ -38,7 +38,12 @@ def read(report: ReportModel) -> SearchSummary | None:
     steps = sorted(found.steps[:_MOST], key=lambda step: step.level)
     search = SearchSummary(found.kind == "sweep", steps, found.knee, found.highest, found.limited_by == "generator")
     search.cut, search.kind, search.failed = found.cut, found.kind, found.next
-    search.sentence = _sentence(search, found)
+    search.unconfirmed = found.confirmed is False
+    search.headline, search.detail = _found(search, found)
+    if search.by_generator:
+        more = "The load generator was the bottleneck in some steps, so the endpoint may handle more."
+        search.detail = f"{search.detail} {more}".lstrip()
+    search.chosen = "" if search.cut or total is None else _chosen(search, total)
     return search
 
 
@@ -53,17 +58,20 @@ def _cut_search(steps: Sequence[SearchStep]) -> SearchResult | None:
     return SearchResult(kind=kind, steps=list(steps), cut=True)
 
 
-def _sentence(search: SearchSummary, found: SearchResult) -> str:
+def _chosen(search: SearchSummary, total: LoadSample) -> str:
+    level = total.settings.get("concurrency" if search.unit == "concurrency" else "rate")
+    if not isinstance(level, (int, float)) or isinstance(level, bool):
+        return ""
+    return f"concurrency {level:,.4g}" if search.unit == "concurrency" else f"{level:,.4g} requests/s"
+
+
+def _found(search: SearchSummary, found: SearchResult) -> tuple[str, str]:
+    """Return what was found, as a clause, and the sentences that explain it."""
     if search.cut:
         sought = "the knee" if search.sweep else f"the highest {search.kind}"
-        sentence = f"The search stopped after {plural(len(search.steps), 'step')}, before it found {sought}."
-    elif search.sweep:
-        sentence = one_line(describe_sweep(found), 600)
-    else:
-        sentence = one_line(describe_result(found), 600)
-    if search.by_generator:
-        sentence += " The load generator was the bottleneck in some steps, so the endpoint may handle more."
-    return sentence
+        return f"The search stopped after {plural(len(search.steps), 'step')}, before it found {sought}", ""
+    headline, _, detail = (describe_sweep(found) if search.sweep else describe_result(found)).partition(". ")
+    return one_line(headline, 300).removesuffix("."), one_line(detail, 600)
 
 
 def page_values(search: SearchSummary, report: ReportModel) -> dict[str, Any]:
@@ -77,15 +85,25 @@ def markdown(search: SearchSummary, report: ReportModel, room: int) -> list[str]
 
 
 def terminal(search: SearchSummary, report: ReportModel, width: int) -> list[Text]:
-    """Return what was found, and the steps where nothing was."""
-    lines = wrap(search.sentence, width, " " * 6)
+    """Return the steps where nothing was found; else the verdict leads with what was found."""
+    lines = wrap(search.sentence, width, " " * 6) if search.cut or report.rules else []
     for step in search.steps[:_STEPS_ON_TERMINAL] if search.cut else ():
         times = [f"{step_title(name)} {latency_text(step, name)}" for name in _STEP_TIMES if good_of(step.outcomes)]
         figures = [f"{share_ok(step)} succeeded", search.throughput_text(step), *times, step.verdict.value]
         at_once = search.unit == "concurrency"
         load = f"concurrency {label_of(step)}" if at_once else f"{label_of(step)} requests/s"
-        lines.append(Text(f"        {load}: {', '.join(filter(None, figures))}"))
+        lines += wrap(f"{load}: {', '.join(filter(None, figures))}", width, " " * 6)
     return lines
 
 
-PART: Final = Part(__name__, Area.LOAD, 230, read, markdown=markdown, terminal=terminal, page_values=page_values)
+PART: Final = Part(
+    __name__,
+    Area.LOAD,
+    195,
+    read,
+    markdown=markdown,
+    markdown_order=230,
+    terminal=terminal,
+    terminal_order=230,
+    page_values=page_values,
+)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from rejoinder.formatting import format_count, format_rate, one_line, plural
@@ -170,34 +171,58 @@ def _some(steps: Sequence[SearchStep], most: int = 10) -> Sequence[SearchStep]:
 
 
 def steps_table(search: SearchSummary) -> FigureTable:
-    """Return the steps of a search as a table."""
-    times = step_latencies()
-    judged = any(step.met is not None for step in search.steps)
-    tested = any(step.held is not None for step in search.steps)
-    unsettled = search.sweep and any(step.stationarity and step.stationarity.state != "steady" for step in search.steps)
-    head = [search.unit, "requests", "succeeded", "successful requests/s", "output tokens/s", *map(step_title, times)]
-    rows = []
-    for step in search.steps:
-        marked = " (knee)" if search.sweep and step.level == search.knee else ""
-        row = [
-            label_of(step) + marked,
-            format_count(step.started),
-            share_ok(step),
-            format_rate(step.ok_per_s),
-            format_rate(step.output_tokens_per_s),
-        ]
-        row += [latency_text(step, name, short=True) for name in times]
-        if judged:
-            missed = [one_line(slo.text, 60) for slo in step.slos[:12] if slo.met is False]
-            row.append("met" if step.met else f"missed: {', '.join(missed)}" if missed else "missed")
-        if tested:
-            result = "confirmed" if step.confirms else "sustained"
-            row += ["–" if step.duration is None else f"{step.duration:.3g} s"]
-            reason = f"not tested: {step.reason}" if step.untested else step.reason
-            row += [result if step.held else one_line(reason, 160)]
-        if unsettled:
-            row.append("–" if step.stationarity is None else step.stationarity.state)
-        rows.append([*row, step.verdict.value])
-    more = [*(["SLOs"] if judged else []), *(["length", "result"] if tested else [])]
-    more += ["steady state"] if unsettled else []
-    return FigureTable([*head, *more, "measurement"], rows)
+    """Return the steps of a search as a table, narrow enough for a page: percentiles of one metric share a column."""
+    columns: list[tuple[str, Callable[[SearchStep], str]]] = [(search.unit, partial(_level, search))]
+    words = frozenset[int]()
+    if any(step.held is not None or step.met is not None for step in search.steps):
+        columns.append(("result", _result))
+        words = frozenset({1})
+    if any(step.held is not None for step in search.steps):
+        columns.append(("length", lambda step: "–" if step.duration is None else f"{step.duration:.3g} s"))
+    columns += [
+        ("requests, succeeded", lambda step: f"{format_count(step.started)}, {share_ok(step)}"),
+        ("successful requests/s", lambda step: format_rate(step.ok_per_s)),
+    ]
+    if search.counts_tokens:
+        columns.append(("output tokens/s", lambda step: format_rate(step.output_tokens_per_s)))
+    for names in _by_metric().values():
+        title = " / ".join([step_title(names[0]), *(step_title(name).rpartition(" ")[2] for name in names[1:])])
+        columns.append((title, partial(_latencies, names)))
+    if search.sweep and any(step.stationarity and step.stationarity.state != "steady" for step in search.steps):
+        columns.append(("steady state", lambda step: "–" if step.stationarity is None else step.stationarity.state))
+    if not words and any(step.verdict.rank for step in search.steps):
+        columns.append(("measurement", lambda step: step.verdict.value))
+    head = [title for title, _ in columns]
+    return FigureTable(head, [[text(step) for _, text in columns] for step in search.steps], words)
+
+
+def _by_metric() -> dict[str, list[str]]:
+    """Return the names of the latencies of a step by their metric."""
+    names: dict[str, list[str]] = {}
+    for name, (metric, _) in step_latencies().items():
+        names.setdefault(metric, []).append(name)
+    return names
+
+
+def _latencies(names: Sequence[str], step: SearchStep) -> str:
+    texts = [latency_text(step, name, short=True) for name in names]
+    return "–" if set(texts) == {"–"} else " / ".join(texts)
+
+
+def _level(search: SearchSummary, step: SearchStep) -> str:
+    return label_of(step) + (" (knee)" if search.sweep and step.level == search.knee else "")
+
+
+def _result(step: SearchStep) -> str:
+    """Return in words whether a step sustained its load, else whether it met its SLOs, and what limits its figures."""
+    return f"{_outcome(step)} ({step.verdict.value})" if step.verdict.rank else _outcome(step)
+
+
+def _outcome(step: SearchStep) -> str:
+    if step.held is not None:
+        reason = f"not tested: {step.reason}" if step.untested else step.reason
+        return "confirmed" if step.held and step.confirms else "sustained" if step.held else one_line(reason, 160)
+    if step.met is None:
+        return "–"
+    missed = [one_line(slo.text, 60) for slo in step.slos[:12] if slo.met is False]
+    return "met" if step.met else f"missed: {', '.join(missed)}" if missed else "missed"

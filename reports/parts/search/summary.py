@@ -44,12 +44,24 @@ class SearchSummary:
     knee: float | None = None
     highest: float | None = None
     by_generator: bool = False
-    sentence: str = ""
+    unconfirmed: bool = False
+    """Whether no longer run confirmed the highest load."""
+    headline: str = ""
+    """What was found, as a clause."""
+    detail: str = ""
+    """Why it was not more, or what it means, in sentences."""
+    chosen: str = ""
+    """The load of the step that all other figures of the run are of: ``20 requests/s``; empty where none was chosen."""
     kind: str = ""
     failed: float | None = None
     """The lowest load above the highest one that the endpoint did not sustain."""
     cut: bool = False
     """Whether it did not come to its end, so that no step was chosen."""
+
+    @property
+    def sentence(self) -> str:
+        """The headline and the detail, as sentences."""
+        return f"{self.headline}. {self.detail}".rstrip()
 
     @property
     def unit(self) -> str:

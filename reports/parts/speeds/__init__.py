@@ -6,13 +6,15 @@ from typing import Any, Final, NamedTuple
 
 from rich.text import Text
 
-from rejoinder.formatting import format_count, format_rate, plural, value_of
+from rejoinder.formatting import Figure, format_count, format_rate, plural, value_of
 from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.metrics import SPEEDS, Metric, Place, row_of
 from rejoinder.model.samples import PERCENTILES, HistogramSample
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
-from rejoinder.reports.terminal_text import fill
+from rejoinder.reports.parts.latencies import ESTIMATED, estimate_text, terminal_rows
+from rejoinder.reports.parts.latencies import PART as LATENCIES
+from rejoinder.reports.terminal_text import FigureRow, align, fill
 
 LOW_PERCENTILES: Final = tuple(round(100 - percent, 6) for percent in PERCENTILES)
 """The percentiles that the tables show."""
@@ -40,10 +42,23 @@ class Speed(NamedTuple):
         """The mean."""
         return value_of(self.values.mean)
 
-    def text(self, p: float) -> str:
+    @property
+    def n(self) -> int:
+        """The number of values."""
+        return self.values.n
+
+    def percentile(self, p: float) -> Figure | None:
+        """Return the nearest-rank percentile, or ``None`` when there are too few values."""
+        return self.values.percentile(p)
+
+    def percentile_text(self, p: float) -> str:
         """Return a percentile as text, or how many values it needs."""
-        value = value_of(self.values.percentile(p))
+        value = value_of(self.percentile(p))
         return f"needs {plural(values_for(p), 'sample')}" if value is None else format_rate(value)
+
+    def quantile(self, q: float) -> Figure | None:
+        """Return the value at rank ``ceil(q * n)``, however few values there are."""
+        return self.values.nearest_rank(100 * q)
 
 
 def read(report: ReportModel) -> list[Speed] | None:
@@ -59,8 +74,11 @@ def read(report: ReportModel) -> list[Speed] | None:
 
 
 def page_values(speeds: list[Speed], report: ReportModel) -> dict[str, Any]:
-    """Return the percentiles of the table."""
-    return {"percentiles": LOW_PERCENTILES}
+    """Return the percentiles of the table, and what stands beside speeds of estimated tokens."""
+    return {
+        "percentiles": LOW_PERCENTILES,
+        "marks": {speed.title: estimate_text(report, speed.metric) for speed in speeds},
+    }
 
 
 def markdown(speeds: list[Speed], report: ReportModel, room: int) -> list[str]:
@@ -71,25 +89,35 @@ def markdown(speeds: list[Speed], report: ReportModel, room: int) -> list[str]:
     ]
     for speed in speeds:
         if not speed.only_ok:
-            values = " | ".join(speed.text(p) for p in LOW_PERCENTILES)
-            lines.append(f"| {escape(speed.title)} | {speed.values.n:,} | {values} | {format_rate(speed.lowest)} |")
+            values = " | ".join(speed.percentile_text(p) for p in LOW_PERCENTILES)
+            estimated = f" ({text})" if (text := estimate_text(report, speed.metric)) else ""
+            lines.append(
+                f"| {escape(speed.title + estimated)} | {speed.values.n:,} | {values} | {format_rate(speed.lowest)} |"
+            )
     return [*lines, ""]
 
 
 def terminal(speeds: list[Speed], report: ReportModel, width: int) -> list[Text]:
     """Return the percentiles of all requests that count."""
-    lines: list[Text] = []
+    rows: list[FigureRow] = []
     names = []
-    for metric, only_ok, values in speeds:
-        if only_ok or Place.TERMINAL not in metric.shown:
+    for speed in speeds:
+        metric = speed.metric
+        if speed.only_ok or Place.TERMINAL not in metric.shown:
             continue
         percents = metric.percentiles(Place.TERMINAL)
-        figures = "  ".join(f"p{p:g} {format_rate(value_of(values.percentile(p))):<7}" for p in percents)
-        lacking = [p for p in percents if values.percentile(p) is None]
-        needs = f", p{lacking[0]:g} needs {format_count(values_for(lacking[0]))}" if lacking else ""
-        lines.append(Text(f"        {metric.label:<11} {figures}  n={format_count(values.n)}{needs}"))
+        figures = [f"p{p:g} {speed.percentile_text(p).removesuffix(' samples')}" for p in percents]
+        estimated = f" {ESTIMATED}" if estimate_text(report, metric) else ""
+        rows.append(FigureRow(metric.label, figures, f"n={format_count(speed.n)}{estimated}"))
         names.append(f"{metric.label}: {metric.title[:1].lower()}{metric.title[1:]} (p1: the slowest 1 %)")
+    latencies = report.get(LATENCIES)
+    lines = align(rows, width, terminal_rows(latencies, report) if latencies else [])
     return [*lines, *(Text(f"        {line}", "dim") for line in fill(names, ", ", width - 8))]
+
+
+def speed_of(report: ReportModel, metric: str) -> Speed | None:
+    """Return the distribution of a speed over all requests that count, if it has values."""
+    return next((speed for speed in report.get(PART) or () if speed.metric.name == metric and not speed.only_ok), None)
 
 
 PART: Final = Part(__name__, Area.LOAD, 252, read, markdown=markdown, terminal=terminal, page_values=page_values)

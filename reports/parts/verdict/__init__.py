@@ -20,6 +20,7 @@ from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary, load_figures
+from rejoinder.reports.parts.search import PART as SEARCH
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Severity, catalogue, partial_reason
 from rejoinder.reports.terminal_text import wrap
@@ -110,7 +111,22 @@ def _said(report: ReportModel) -> Said:
 
 
 def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
-    """Return the same for a run that is a load and nothing else."""
+    """Return the same for a run that is a load and nothing else; what a search found comes first."""
+    said = _said_of_figures(report, load)
+    search = report.get(SEARCH)
+    if search is None or search.cut:
+        if load.found_none:
+            none, _, why = load.found_none.partition(". ")
+            return Severity.FAIL, none.removesuffix("."), why, f"{said[1]}.", *said[2:]
+        return said
+    severity = Severity.WARN if said[0] is Severity.PASS and search.unconfirmed else said[0]
+    severity = Severity.FAIL if load.found_none else severity
+    at = f"At {search.chosen}" if search.chosen else "In the chosen step"
+    return severity, search.headline, search.detail, f"{at}: {said[1]}.", *said[2:]
+
+
+def _said_of_figures(report: ReportModel, load: LoadSummary) -> Said:
+    """Return the same without the result of a search."""
     figures = ", ".join(load_figures(load, report.get(LATENCIES)))
     partial = partial_reason(report.run) if report.run.incomplete and load.whole else ""
     rest = (partial, f"{figures}." if figures else "", load.others_text, load.missed_sentence, load.caution)
@@ -124,9 +140,6 @@ def _said_of_load(report: ReportModel, load: LoadSummary) -> Said:
     if load.missed:
         changed = f"{load.changes_text}: " if load.changes else ""
         return Severity.FAIL, f"{changed}{load.missed_text}", f"{load.succeeded_text}.", *rest
-    if load.found_none:
-        none, _, why = load.found_none.partition(". ")
-        return Severity.FAIL, none.removesuffix("."), why, f"{load.succeeded_text}.", *rest
     if not load.whole:
         return Severity.ERROR, "Inconclusive", "The run was cut short.", f"{load.succeeded_text}.", *rest
     if partial:

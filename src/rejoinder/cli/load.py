@@ -233,7 +233,7 @@ def load_endpoint(record: RunRecorder, steps: Steps, target: Target, settings: L
     for warning in result.warnings:
         steps.say(f"Warning: {warning}")
     for outcome in result.load.slos:
-        steps.say(f"SLO {describe_slo(outcome)}")
+        steps.say(f"SLO {describe_slo(outcome, result.load.no_rates)}")
     return result
 
 
@@ -278,7 +278,7 @@ def repeat_endpoint(
         against_key=other.key if other else None,
     )
     for outcome in result.load.slos:
-        steps.say(f"SLO {describe_slo(outcome)}")
+        steps.say(f"SLO {describe_slo(outcome, result.load.no_rates)}")
     for change in result.load.changes:
         steps.say(f"Regression limit {describe_change(change)}")
     return result

@@ -58,7 +58,7 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     the percentiles that it shows. ``pooled``: a request has many values, which hang together, so that they are not
     tested. ``since`` names the metric that this one extends back to the scheduled start. ``unended`` is what it has of
     a request without an end. ``missing`` says why no request had a value, where none had. ``of_streams``: only streams
-    have values.
+    have values. ``of_tokens``: the values depend on the number of tokens, which may be an estimate.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Metric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     since: str = ""
     missing: str = ""
     of_streams: bool = False
+    of_tokens: bool = False
 
     @property
     def meaning(self) -> str:
@@ -157,9 +158,9 @@ def missing_of(name: str) -> str:
     return "too few requests ended" if name in RATES or name in SHARES else "no samples"
 
 
-def times_shown(place: Place) -> list[Metric]:
-    """Return the times that a place shows, in the order of the table."""
-    return [row for row in TIMES.values() if place in row.shown]
+def rows_shown(place: Place) -> list[Metric]:
+    """Return the times and speeds that a place shows, in the order of the table."""
+    return [row for row in DISTRIBUTIONS.values() if place in row.shown]
 
 
 def row_of(histogram: str) -> Metric | None:

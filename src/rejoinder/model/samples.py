@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, field
 
 from rejoinder.formatting import Figure, plural
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import Place, times_shown
+from rejoinder.model.metrics import Place, rows_shown
 from rejoinder.model.outcomes import RequestOutcome
 
 
@@ -115,7 +115,7 @@ class RequestFigures(Sample, kw_only=True):
     @classmethod
     def flat_names(cls, record: Mapping[str, Any]) -> Iterable[str]:
         """Return the metrics that a line holds."""
-        return [row.name for row in times_shown(Place.REQUEST) if row.name in record]
+        return [row.name for row in rows_shown(Place.REQUEST) if row.name in record]
 
 
 class RequestSample(RequestFigures, tag="request", kw_only=True):
@@ -190,11 +190,19 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
             return False
         return self.value < self.limit or (self.value == self.limit and "<=" in self.text)
 
-    @property
-    def unknown_text(self) -> str:
-        """Why that is so, as a clause."""
-        have = "has" if self.unended == 1 else "have"
-        return f"cannot be known: {self.unended:,} of {plural(self.n, 'request')} {have} no end"
+    def open_because(self, no_rates: str = "") -> str:
+        """Return why it cannot be known whether the SLO is met, as a clause; empty where it is known.
+
+        ``no_rates`` is that of the ``load`` line.
+        """
+        if self.unknown:
+            have = "has" if self.unended == 1 else "have"
+            return f"{self.unended:,} of {plural(self.n, 'request')} {have} no end"
+        if self.value is None and self.unjudged:
+            return f"{plural(self.unjudged, 'response was', 'responses were')} not checked against all rules"
+        if self.value is None and self.statistic == "rate" and no_rates:
+            return f"no rates: {no_rates}"
+        return ""
 
 
 class Departure(Struct, kw_only=True, omit_defaults=True):
@@ -625,7 +633,7 @@ def step_latencies() -> dict[str, tuple[str, float]]:
     """Return the latencies of a step of a search by their name, like ``ttft_p99``: metric and percentile."""
     return {
         f"{row.name}_p{percent:g}": (row.name, percent)
-        for row in times_shown(Place.STEP)
+        for row in rows_shown(Place.STEP)
         for percent in row.percentiles(Place.STEP)
     }
 

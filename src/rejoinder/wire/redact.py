@@ -31,6 +31,9 @@ SECRET_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of headers and of query parameters that carry credentials."""
+_COUNT_NAME: Final = re.compile(r"(\A|[_-])tokens\Z", re.IGNORECASE)
+_COUNT: Final = re.compile(r"[0-9]{1,7}")
+"""A number of tokens, as in ``max_tokens=256``: shorter than :data:`MIN_SECRET`, so that it is no secret."""
 
 # A placeholder such as "EMPTY" or "test" is no secret, and masking it wherever it stands in a reply would change
 # words of the model and so make findings of the harness's own doing.
@@ -291,7 +294,7 @@ class Redactor:
 
 def query_secrets(url: str) -> list[str]:
     """Return the values of the query parameters that carry credentials by their names."""
-    values = [value for name, value in _PARAMETER.findall(url) if SECRET_NAME.search(unquote(name))]
+    values = [value for name, value in _PARAMETER.findall(url) if _is_secret(name, value)]
     return list(dict.fromkeys(form for value in values for form in (value, unquote(value))))
 
 
@@ -301,7 +304,14 @@ def shown_url(text: str) -> str:
     It also replaces the values of their query parameters that carry credentials.
     """
     text = _PASSWORD.sub(lambda m: f"{m[1]}:{REDACTED}@", text)
-    return _PARAMETER.sub(lambda m: f"{m[1]}={REDACTED}" if SECRET_NAME.search(unquote(m[1])) else m[0], text)
+    return _PARAMETER.sub(lambda m: f"{m[1]}={REDACTED}" if _is_secret(m[1], m[2]) else m[0], text)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Return whether a query parameter carries a credential by its name; a number of ``tokens`` is none."""
+    name = unquote(name)
+    counts = _COUNT_NAME.search(name) is not None and _COUNT.fullmatch(value) is not None
+    return SECRET_NAME.search(name) is not None and not counts
 
 
 def _lower(text: str) -> str:

@@ -210,7 +210,8 @@ FIGURES: dict[str, Any] = {
     "worker": 3,
     "status": 200,
     "times": {
-        "ttft": 0.5, "ttfo": 0.75, "ttfb": 0.1, "ttfe": 0.2, "e2e": 2.4, "tail": 0.65, "max_gap": 1.0
+        "ttft": 0.5, "ttfo": 0.75, "ttfb": 0.1, "ttfe": 0.2, "e2e": 2.4, "tail": 0.65, "max_gap": 1.0,
+            "output_tokens_per_user": 4.210526,
     },
     "chunks": 3,
     "deltas": 5,

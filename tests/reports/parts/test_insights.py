@@ -120,6 +120,6 @@ def test_many_connections_and_what_refusals_ask_for_are_told(loads: ModuleType, 
     lines += [loads.histogram("failed_latency", [0.1] * 14), loads.histogram("retry_after", [1.0] * 11 + [30.0])]
     texts = " ".join(insight.text for insight in report_of(*lines, totals)[INSIGHTS])
     assert "3 of 4 requests (75.0 %) opened a connection (TCP connect p50 300 ms, longest 300 ms; TLS" in texts
-    assert "Retry-After: 1.00 s to 30.0 s, in 12 of 14 error responses." in texts
+    assert "Retry-After: 1.00 s to 30.0 s, in 12 of 14 error responses. A load does not wait for it." in texts
     few = report_of(loads.histogram("connect", [0.1]), totals)[INSIGHTS]
     assert not any("Connections" in insight.text for insight in few)

@@ -140,8 +140,37 @@ def test_nothing_answered_is_a_page_too(examples: ModuleType, words: Any) -> Non
     text = words(examples.nothing_answered())
     assert "1 SLO missed" in text
     assert "no response was a stream with content" in text
-    assert "0 of 20 requests succeeded. Other outcomes: 20 transport." in text
+    assert "0 of 20 requests succeeded. Other outcomes: 20 transport: no connection." in text
     assert "Latency by percentile" not in text
+
+
+def test_other_outcomes_have_their_commonest_reasons(
+    loads: ModuleType, run_of: Any, report_of: Any, words: Any
+) -> None:
+    def failed(t: float, detail: str, outcome: RequestOutcome = RequestOutcome.TRANSPORT) -> Any:
+        return loads.Sent(t, outcome=outcome, status=None, tail=0.01, detail=detail)
+
+    sent = [failed(t / 10, "the connection broke: Connection reset by peer") for t in range(17)]
+    sent += [failed(2, f"the server closed the connection after {size:,} bytes") for size in (900, 1200, 31)]
+    sent += [failed(2, "no connection"), failed(2, "no address")]
+    sent += [failed(3, "HTTP 429: slow down", RequestOutcome.HTTP_429)]
+    sent += [loads.Sent(t / 10, 0.1, tokens=1) for t in range(60)]
+    samples = loads.recorded(sent)
+    reasons = ", ".join(
+        [
+            "the connection broke: Connection reset by peer ×17",
+            "the server closed the connection after … bytes ×3",
+            "others ×2",
+        ]
+    )
+    assert report_of(*samples)[LOAD].others_text == (
+        f"Other outcomes: 22 transport: {reasons}; 1 http_429: HTTP 429: slow down."
+    )
+    assert reasons in words(run_of(*samples))
+    # Of a run too long to keep every request, the counts are not known.
+    few = [sample for number, sample in enumerate(samples) if number != 3]
+    assert "×" not in report_of(*few)[LOAD].others_text.partition(";")[0]
+    assert "22 transport: the connection broke: Connection reset by peer, " in report_of(*few)[LOAD].others_text
 
 
 @pytest.mark.slow(2)

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from rejoinder.load.objectives.slo import describe
 from rejoinder.model.outcomes import RequestOutcome
+from rejoinder.model.samples import LoadSample
+from rejoinder.reports import render_junit
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
 from rejoinder.reports.parts.objectives import ObjectiveKind
@@ -72,6 +75,35 @@ def test_objectives_that_requests_without_an_end_leave_open_are_not_met(loads: M
     assert found["goodput>=75%"].note == (
         "the 99 % bound is beyond the limit; limits for each request: e2e<9000ms, ttft<1000ms"
     )
+
+
+def test_slos_without_rates_cannot_be_known_and_are_counted_apart(
+    loads: ModuleType, run_of: Any, report_of: Any, words: Any
+) -> None:
+    samples = loads.recorded([loads.Sent(0.0, 0.1, tokens=1)], ["requests>5/s", "ttft:p50<1ms"])
+    total = samples[-1]
+    assert isinstance(total, LoadSample)
+    assert total.rates.ok_per_s is None
+    found = {o.text: (o.severity, o.verdict, o.note) for o in report_of(*samples)[OBJECTIVES]}
+    assert found["requests>5/s"] == ("fail", "cannot be known", f"no rates: {total.no_rates}")
+    assert describe(total.slos[0], total.no_rates) == f"requests>5/s: cannot be known (no rates: {total.no_rates})"
+    load = report_of(*samples)[LOAD]
+    assert load.missed_text == "1 SLO missed, 1 SLO cannot be known"
+    assert load.missed_sentence == (
+        f"Missed: ttft:p50<1ms (100 ms). Cannot be known: requests>5/s (no rates: {total.no_rates})."
+    )
+    assert "SLOs 1 missed, 1 unknown" in words(run_of(*samples))
+
+
+def test_slos_of_a_growing_queue_depend_on_the_length_of_the_run(
+    loads: ModuleType, run_of: Any, forms: Any, table: Any
+) -> None:
+    samples = loads.recorded([loads.Sent(t / 100, 0.05, tokens=1) for t in range(1000)], ["ttft:p50<60ms"])
+    samples[-1].slos[0].depends_on_length = True
+    found, note = run_of(*samples), "depends on the length of the run, because the queue grew"
+    assert table(found, "<h3>SLOs")[1][1] == f"met, uncertain {note}"
+    assert f"met, uncertain ({note})" in forms(OBJECTIVES, found)[0][2].replace("\\", "")
+    assert note in render_junit(found)
 
 
 def test_changes_are_shown_with_every_repeat(examples: ModuleType, report_of: Any, words: Any) -> None:

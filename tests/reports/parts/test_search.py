@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from rejoinder.model.outcomes import RequestOutcome
-from rejoinder.model.samples import SearchStep, SloResult, Validity, step_latencies
+from rejoinder.model.samples import SearchStep, SloResult, Validity
 from rejoinder.reports import render_markdown
 from rejoinder.reports.charts import Log
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.search import PART as SEARCH
 from rejoinder.reports.parts.search.charts import search_charts, steps_table
 from rejoinder.reports.parts.search.summary import SearchSummary
+from rejoinder.reports.parts.verdict import PART as VERDICT
 
 
 @pytest.mark.slow(1)
@@ -65,7 +66,7 @@ def test_the_curves_of_a_sweep_have_the_figures_of_its_steps(examples: ModuleTyp
     ],
 )
 def test_a_search_shows_what_was_kept(
-    highest: float | None, found: str, examples: ModuleType, report_of: Any, words: Any
+    highest: float | None, found: str, examples: ModuleType, report_of: Any, words: Any, screen: Any
 ) -> None:
     run = examples.rate_search(highest)
     search = report_of(*run.samples)[SEARCH]
@@ -76,7 +77,15 @@ def test_a_search_shows_what_was_kept(
     assert kept.count(True) == (5 if highest else 0)
     text = words(run)
     assert found in text
-    assert "missed: ttft:p99<300ms" in text
+    assert "ttft:p99<300ms was missed (" in text
+    # The answer of the search leads, and the figures of the chosen step follow.
+    verdict = report_of(*run.samples)[VERDICT]
+    assert verdict.headline == found.partition(". ")[0]
+    assert verdict.sentence.startswith(search.detail)
+    assert f"At {search.chosen}: " in verdict.sentence
+    lines = screen(run).splitlines()
+    assert lines[0].endswith(verdict.headline)
+    assert sum(verdict.headline in line for line in lines) == 1
 
 
 def test_steps_of_a_search_that_was_cut_short_are_shown(
@@ -89,7 +98,8 @@ def test_steps_of_a_search_that_was_cut_short_are_shown(
         assert "stopped after 3 steps" in search.sentence
         assert search.sentence in screen(found)
         assert level in screen(found)
-        assert render_markdown(found).count("| VALID |") == 3
+        rows = [line for line in render_markdown(found).splitlines() if line.startswith("| ")]
+        assert len(rows) - rows.index(next(row for row in rows if "length" in row or "concurrency" in row)) == 4
 
 
 def step(level: float, *, rate: bool = False, **fields: Any) -> SearchStep:
@@ -154,8 +164,10 @@ def test_the_chart_of_a_search_is_about_the_figure_of_its_slo() -> None:
     assert [curve.values for curve in chart.curves] == [[(5.0, 0.4), (20.0, 0.4)]]
     assert [point.shape for point in chart.points] == ["dot", "cross", "cross"]
     assert "1 of 3 steps met every SLO in a steady state. The line is the limit of ttft:p90<400ms." in chart.summary
-    rows = steps_table(search).rows
-    assert [row[-2] for row in rows] == ["sustained", "the queue grew", "missed"]
+    table = steps_table(search)
+    assert table.head[:3] == ["requests/s", "result", "length"]
+    assert [row[1] for row in table.rows] == ["sustained", "the queue grew", "missed"]
+    assert table.words == {1}
 
 
 def test_a_search_for_a_rate_has_one_percentile_for_all_steps() -> None:
@@ -186,24 +198,25 @@ def test_the_table_of_a_search_by_hand() -> None:
         knee=1000,
     )
     table = steps_table(search)
-    names = list(step_latencies())
-    rows = [
-        dict(zip(["load", "n", "ok", "ok/s", "tok/s", *names, "slos", "verdict"], row, strict=True))
-        for row in table.rows
-    ]
-    assert len(table.head) == len(table.rows[0])
-    assert [row["load"] for row in rows] == ["1", "1,000 (knee)", "2,000"]
-    assert [row["n"] for row in rows] == ["100", "2,000", "100"]
-    assert [row["ok"] for row in rows] == ["90.0 %", "4.5 %", "0 %"]
-    assert (rows[0]["ok/s"], rows[0]["tok/s"]) == ("9.00", "1,500")
-    assert (rows[0]["ttft_p50"], rows[0]["e2e_p50"], rows[2]["ttft_p50"]) == ("100 ms", "1.50 s", "–")
+    assert table.head == [
+        "concurrency", "result", "requests, succeeded", "successful requests/s", "output tokens/s",
+        "TTFT p50 / p99", "ITL p50 / p99", "TPOT p50", "E2E latency p50 / p99",
+    ]  # fmt: skip
+    rows = [dict(zip(table.head, row, strict=True)) for row in table.rows]
+    assert [row["concurrency"] for row in rows] == ["1", "1,000 (knee)", "2,000"]
+    assert [row["requests, succeeded"] for row in rows] == ["100, 90.0 %", "2,000, 4.5 %", "100, 0 %"]
+    assert (rows[0]["successful requests/s"], rows[0]["output tokens/s"]) == ("9.00", "1,500")
     # Of 90 values there is no p99, which takes 100.
-    assert ("100" in rows[0]["ttft_p99"], rows[2]["ttft_p99"]) == (True, "–")
-    assert rows[0]["slos"] != rows[1]["slos"]
-    assert "ttft:p99<300ms, " + "x" * 60 in rows[1]["slos"]
-    assert "x" * 61 not in rows[1]["slos"]
-    assert "e2e" not in rows[1]["slos"]
-    assert rows[1]["slos"].startswith(rows[2]["slos"])
-    assert [row["verdict"] for row in rows] == ["VALID", "SUSPECT", "VALID"]
-    # Without limits there is no column for them.
-    assert len(steps_table(found(step(1))).head) == len(table.head) - 1
+    assert rows[0]["TTFT p50 / p99"] == "100 ms / needs 100"
+    assert rows[0]["E2E latency p50 / p99"] == "1.50 s / needs 100"
+    assert rows[2]["TTFT p50 / p99"] == "–"
+    assert [row["result"] for row in rows] == [
+        "met",
+        f"missed: ttft:p99<300ms, {'x' * 60}… (20 more characters) (SUSPECT)",
+        "missed",
+    ]
+    # Without limits and tokens there are no columns for them.
+    assert steps_table(found(step(1))).head == [
+        name for name in table.head if name not in ("result", "output tokens/s")
+    ]
+    assert steps_table(found(step(1, verdict=Validity.SUSPECT))).head[-1] == "measurement"

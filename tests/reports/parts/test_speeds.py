@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+from io import StringIO
 from types import ModuleType
 from typing import Any
 
+import pytest
+
+from rejoinder.reports import render_comparison, render_csv
+from rejoinder.reports.diff import diff_runs
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
 from rejoinder.reports.parts.repeats import format_figure
@@ -26,7 +32,7 @@ def test_low_percentiles_of_speeds_are_shown(loads: ModuleType, run_of: Any, tab
     assert len(markdown) == 4
     assert terminal[0].split() == ["Tok/s/user", "p50", "500", "p10", "100", "p1", "10.0", "n=1,000"]
     few = forms(SPEEDS, run_of(lines[1], loads.histogram(name, [5.0] * 9)))[1]
-    assert few[0].endswith("n=9, p10 needs 10")
+    assert few[0].split()[3:5] == ["p10", "needs"]
     # They are no latencies.
     assert [row[0] for row in table(run, "<h3>Latency")][1:] == ["Latency", "TTFT"]
     assert not any("user" in line for line in forms(LATENCIES, run)[0])
@@ -37,6 +43,31 @@ def test_a_limit_on_a_speed_is_shown_per_second(loads: ModuleType, report_of: An
     sent = [loads.Sent(t / 10, 0.1, [0.02, 0.02], tokens=3, tail=0.01) for t in range(5)]
     (found,) = report_of(*loads.recorded(sent, ["tokens_per_user:p50>10/s"]))[OBJECTIVES]
     assert (found.value, found.severity) == ("40.0/s", "warn")
+
+
+def test_speeds_are_compared_and_more_is_better(loads: ModuleType, run_of: Any) -> None:
+    name = "output_tokens_per_user"
+    sent = [loads.Sent(t / 10, 0.1, tokens=1) for t in range(5)]
+
+    def run(speed: float) -> Any:
+        samples = [line for line in loads.recorded(sent) if getattr(line, "metric", "") != name]
+        return run_of(*samples, loads.histogram(name, [speed + number / 100 for number in range(200)]))
+
+    fast, slow = run(80.0), run(40.0)
+    for before, after, words in ((fast, slow, "slower in 100 % of pairs"), (slow, fast, "faster in 100 % of pairs")):
+        figures = {figure.name: figure for figure in diff_runs(before, after).figures}
+        assert words in figures["Tok/s/user p50"].statement
+        assert figures["Tok/s/user p1"].before == ("80.0" if before is fast else "40.0")
+    page = render_comparison([fast, slow])
+    assert "Tok/s/user p50" in page
+    assert "Tok/s/user samples" in page
+
+
+def test_request_lines_and_csv_have_the_speed(loads: ModuleType, run_of: Any) -> None:
+    # Three tokens: two of them in the 50 ms after the first read.
+    run = run_of(*loads.recorded([loads.Sent(0.0, 0.1, [0.02, 0.02], tokens=3, tail=0.01)]))
+    (row,) = csv.DictReader(StringIO(render_csv(run)))
+    assert float(row["output_tokens_per_user"]) == pytest.approx(40.0)
 
 
 def test_a_change_of_a_speed_is_shown_per_second() -> None:
