@@ -355,7 +355,8 @@ def _missed(slo: SloResult, no_rates: str = "") -> str:
 
 
 def _as_clause(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:].removesuffix(".")
+    first = sentence[:1] if sentence[1:2].isupper() else sentence[:1].lower()  # TTFT stays TTFT
+    return first + sentence[1:].removesuffix(".")
 
 
 def run_search(

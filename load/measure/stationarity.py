@@ -276,6 +276,7 @@ def _queue_growth(spans: Sequence[RequestSpan], batches: _Batches, weight: int) 
     if p >= SURE or growth * length < max(_LEAST_GROWTH / weight, _DRIFT * fmean(means)):
         return None
     low, high = _within_range(low, high, means, batches)
+    low, high = min(low, growth), max(high, growth)
     growth *= weight
     interval = (round(max(0.0, low * weight), 4), round(high * weight, 4))
     return Departure(

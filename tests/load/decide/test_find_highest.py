@@ -35,7 +35,7 @@ from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.runfile import RunWriter, read_run
-from rejoinder.model.samples import LoadSample, Sample, SearchResult, SloResult, Validity
+from rejoinder.model.samples import LoadSample, Sample, SearchResult, SloResult, Stationarity, Validity
 from rejoinder.reports.parts.search.summary import describe_result
 
 SETTINGS = LoadSettings(url="http://h", slos=("e2e:p90<3s",), duration=4.0)
@@ -278,6 +278,18 @@ def test_a_generator_that_cannot_bring_the_lowest_load_says_nothing_of_the_endpo
     assert (found.highest, found.next, found.untested, found.limited_by) == (None, None, 5, "generator")
     assert describe_result(found).startswith("Highest rate that meets every SLO: cannot be known. 5 requests/s could")
     assert gate_code(result) == ExitCode.CLIENT_BOUND
+
+
+def test_a_reason_keeps_the_names_of_metrics() -> None:
+    run = simulated()
+
+    def drifting(given: LoadSettings, sink: Sink) -> LoadResult:
+        result = run(given, sink)
+        result.load.stationarity = Stationarity(state="not steady", text="TTFT rose through the run.")
+        return result
+
+    found, _ = find(drifting)
+    assert (found.next, found.reason) == (5, "TTFT rose through the run")
 
 
 def test_nothing_sustained_is_a_failure_even_where_the_slo_is_met() -> None:

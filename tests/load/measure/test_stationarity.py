@@ -179,6 +179,8 @@ def test_the_growth_of_a_queue_is_measured() -> None:
     (queue,) = found.departures
     assert queue.interval is not None
     assert queue.interval[0] - 0.1 <= 5 <= queue.interval[1] + 0.1
+    assert queue.growth is not None
+    assert queue.interval[0] <= queue.growth <= queue.interval[1]
     assert found.text.startswith("The queue grew by ")
 
 
