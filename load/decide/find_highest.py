@@ -24,7 +24,7 @@ from typing import Final, Literal
 
 from rejoinder.errors import UsageError
 from rejoinder.formatting import format_seconds, plural, value_of
-from rejoinder.load.decide.search import SearchRun, StepFailedError, keeps, sweep
+from rejoinder.load.decide.search import SearchRun, StepFailedError, keeps, sweep, unlimited_failures
 from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
 from rejoinder.load.settings import LoadSettings
@@ -253,7 +253,7 @@ class _Search:
         if shares:
             return "; ".join(_missed(slo, load.no_rates) for slo in shares), False
         if len(few) == len(missed) and not keeps(result, few):
-            return f"{bad_of(result.outcomes):,} of {plural(result.started, 'request')} failed", False
+            return f"{unlimited_failures(result):,} of {plural(result.started, 'request')} failed", False
         if result.verdict is Validity.CLIENT_BOUND:
             # Its latencies may be those of the load generator.
             return GENERATOR, True

@@ -166,17 +166,16 @@ def keeps(result: LoadResult, without: Collection[SloResult] = ()) -> bool:
     missed = set(result.missed) - {slo.text for slo in without}
     if missed or not result.ok:
         return False
+    return unlimited_failures(result) <= _TOLERATED * (bad_of(result.outcomes) + result.ok)
+
+
+def unlimited_failures(result: LoadResult) -> int:
+    """Return how many requests failed in a way that no SLO limits; responses that were not checked by estimate."""
     limited = {slo.metric for slo in result.load.slos if slo.statistic == "share"}
-    bad = unlimited_bad_of(_estimated(result), limited)
-    return bad <= _TOLERATED * (bad_of(result.outcomes) + result.ok)
-
-
-def _estimated(result: LoadResult) -> dict[RequestOutcome, int]:
-    """Return the outcomes of a run with the responses that a rule voids by estimate among the nonconforming ones."""
     voided = result.load.unjudged_voided
     share = result.load.unjudged if voided is None and result.load.unjudged else math.ceil(voided or 0.0)
     found = result.outcomes.get(RequestOutcome.NONCONFORMING, 0)
-    return {**result.outcomes, RequestOutcome.NONCONFORMING: found + share}
+    return unlimited_bad_of({**result.outcomes, RequestOutcome.NONCONFORMING: found + share}, limited)
 
 
 def parse_levels(text: str) -> list[int] | None:
