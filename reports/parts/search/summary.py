@@ -45,7 +45,7 @@ class SearchSummary:
     highest: float | None = None
     by_generator: bool = False
     unconfirmed: bool = False
-    """Whether no longer run confirmed the highest load."""
+    """Whether the highest load was not confirmed by a longer run."""
     headline: str = ""
     """What was found, as a clause."""
     detail: str = ""
