@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from rejoinder.formatting import format_count, format_percent, format_rate, join_list, plural, value_of
+from rejoinder.formatting import format_count, format_percent, format_rate, join_list, plural, uncapitalized, value_of
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import SPEEDS, Metric, Place, rows_shown
 from rejoinder.model.runfile import Run
@@ -295,7 +295,7 @@ def _moved(figures: Sequence[FigureChange]) -> str:
     """Return how figures changed: ``TTFT p50 rose 749 %, output tokens/s fell 51 %``; empty when there are none."""
     clauses = []
     for figure in figures:
-        name = figure.name if figure.name[:2].isupper() else figure.name[:1].lower() + figure.name[1:]
+        name = uncapitalized(figure.name)
         ratio = figure.ratio or 0.0
         clauses.append(f"{name} {'rose' if ratio > 0 else 'fell'} {100 * abs(ratio):,.0f} %")
     text = ", ".join(clauses)

@@ -25,6 +25,7 @@ from rejoinder.formatting import (
     one_line,
     printable,
     terminal_text,
+    uncapitalized,
 )
 
 ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("\x1b\x9b\u202e\u2066\u200b\ufeff\ud800\u0301\x00\r"))
@@ -102,6 +103,12 @@ def test_seconds(value: float | None, shown: str) -> None:
     assert format_seconds(value) == shown
     if value is not None:
         assert format_seconds(Figure(value)) == shown
+
+
+def test_acronyms_keep_their_letters_within_a_sentence() -> None:
+    assert uncapitalized("The queue grew.") == "the queue grew."
+    assert uncapitalized("TTFT fell.") == "TTFT fell."
+    assert uncapitalized("") == ""
 
 
 def test_a_lower_bound_is_shown_as_one() -> None:

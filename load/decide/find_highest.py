@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from rejoinder.errors import UsageError
-from rejoinder.formatting import format_seconds, plural, value_of
+from rejoinder.formatting import format_seconds, plural, uncapitalized, value_of
 from rejoinder.load.decide.search import SearchRun, StepFailedError, keeps, sweep, unlimited_failures
 from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
@@ -355,8 +355,7 @@ def _missed(slo: SloResult, no_rates: str = "") -> str:
 
 
 def _as_clause(sentence: str) -> str:
-    first = sentence[:1] if sentence[1:2].isupper() else sentence[:1].lower()  # TTFT stays TTFT
-    return first + sentence[1:].removesuffix(".")
+    return uncapitalized(sentence).removesuffix(".")
 
 
 def run_search(

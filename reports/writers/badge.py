@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rejoinder.contract import dialect_label
-from rejoinder.formatting import one_line, plural
+from rejoinder.formatting import one_line, plural, uncapitalized
 from rejoinder.model.runfile import Run
 from rejoinder.reports.json_text import dump
 from rejoinder.reports.model import read_report
@@ -48,7 +48,7 @@ def render_badge(run: Run) -> str:
         message = ", ".join([f"{passed:,} of {plural(checked, 'rule')} passed", *exceptions])
     else:
         headline = report[VERDICT].headline
-        message = headline[:1].lower() + headline[1:]
+        message = uncapitalized(headline)
     label = dialect_label(report[TARGET].dialect) or "Responses API"
     catalogue = one_line(run.header.catalogue, 20)
     badge: dict[str, object] = {

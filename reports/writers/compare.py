@@ -15,6 +15,7 @@ from rejoinder.formatting import (
     join_list,
     one_line,
     plural,
+    uncapitalized,
     value_of,
 )
 from rejoinder.model.metrics import SPEEDS, Metric, Place, rows_shown
@@ -182,7 +183,7 @@ def _warnings(labels: list[str], reports: list[ReportModel]) -> list[str]:
         warnings.append("The load settings differ, so the figures are not comparable.")
     for label, report in zip(labels, reports, strict=True):
         if partial := partial_reason(report.run):
-            warnings.append(f"{label}: {partial[0].lower()}{partial[1:]}")
+            warnings.append(f"{label}: {uncapitalized(partial)}")
         load = report.get(LOAD)
         if load and load.verdict not in ("", "VALID"):
             warnings.append(f"{label}: the measurement is {load.verdict}.")

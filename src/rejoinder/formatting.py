@@ -223,6 +223,11 @@ def plural(number: int, noun: str, many: str = "") -> str:
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
+def uncapitalized(text: str) -> str:
+    """Return a text with a small first letter, but for acronyms: ``the queue grew``, ``TTFT fell``."""
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
 def join_list(words: Iterable[str], limit: int = 8) -> str:
     """Return words joined by commas, with the number of those that were left out."""
     words = list(words)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from rejoinder.formatting import Figure, format_count, format_percent, format_seconds, one_line, plural
+from rejoinder.formatting import Figure, format_count, format_percent, format_seconds, one_line, plural, uncapitalized
 from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.metrics import SPEEDS, TIMES, Metric, Place, row_of, rows_shown
 from rejoinder.model.samples import PERCENTILES, HistogramSample, Percentile, Percentiles
@@ -127,7 +127,7 @@ def _meaning(metric: Metric) -> str:
 
 def _long_names(metrics: Sequence[Metric]) -> list[str]:
     """Return what the short names stand for: ``TTFT: time to first token``."""
-    names = [(row.short, row.title[:1].lower() + row.title[1:]) for row in metrics if row.short and not row.since]
+    names = [(row.short, uncapitalized(row.title)) for row in metrics if row.short and not row.since]
     return [f"{short}: {title}" for short, title in names if short.isupper()]
 
 

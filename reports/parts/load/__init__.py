@@ -425,7 +425,7 @@ def _read_totals(load: LoadSummary, total: LoadSample) -> None:
     if total.tokens is not None and total.tokens.estimated:
         load.tokens_estimated = f"{format_percent(total.tokens.estimated, total.output_tokens)} estimated"
     load.window = total.window if total.window[1] > total.window[0] else None
-    load.no_rates = total.no_rates
+    load.no_rates = one_line(total.no_rates, 200)
     load.in_flight = total.in_flight
     asked = total.settings.get("concurrency")
     load.concurrency = asked if total.mode == "closed" and isinstance(asked, int) and asked > 0 else None
@@ -499,11 +499,12 @@ def _headlines(latencies: Latencies | None, *, known: bool = False) -> list[tupl
 def markdown(load: LoadSummary, report: ReportModel, room: int) -> list[str]:
     """Return the figures that matter most."""
     reasons = "".join(f"; {escape(reason)}" for reason in load.reasons)
+    window = escape(load.window_text) if load.no_rates else load.window_text
     verdict = f"**{escape(load.verdict)}**{reasons} · " if load.verdict else ""
     figures = (
         f"{verdict}{load.good_text} ({format_percent(load.ok, load.started)})"
         f" · {format_rate(load.rate)} successful requests/s · {load.tokens_text}"
-        f"{f' ({load.window_text})' if load.window_text else ''}"
+        f"{f' ({window})' if window else ''}"
     )
     figures += f" · {escape(load.in_flight_text)}" if load.in_flight_text and not load.kept else ""
     others = [escape(load.others_text), ""] if load.others_text and report.rules else []  # else the verdict has it

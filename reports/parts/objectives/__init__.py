@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
-from rejoinder.model.metrics import SPEEDS, missing_of
+from rejoinder.model.metrics import METRICS, SPEEDS, missing_of
 from rejoinder.model.samples import ChangeResult, ProbeSample, SloResult
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.parts.latencies import estimate_text
 from rejoinder.reports.parts.repeats import PART as REPEATS
 from rejoinder.reports.parts.repeats import format_figure
 from rejoinder.reports.rules import Severity
@@ -68,13 +69,13 @@ class Objective(NamedTuple):
 def read(report: ReportModel) -> list[Objective] | None:
     """Return the SLOs of the run, its regression limits and its disconnect probes."""
     total = report.run.load
-    objectives = [_objective(result, one_line(total.no_rates, 200)) for result in total.slos[:_MOST]] if total else []
+    objectives = [_objective(result, report) for result in total.slos[:_MOST]] if total else []
     changes = [_change(change) for change in total.changes[:_MOST]] if total else []
     probes = [_probe(probe) for probe in report.run.samples_of(ProbeSample)[:_MOST]]
     return [*objectives, *changes, *probes] or None
 
 
-def _objective(result: SloResult, no_rates: str) -> Objective:
+def _objective(result: SloResult, report: ReportModel) -> Objective:
     text = one_line(result.text, 120)
     match = _RELATION.search(text)
     at_most = match is None or match[0].startswith("<")
@@ -88,9 +89,9 @@ def _objective(result: SloResult, no_rates: str) -> Objective:
         return f"{format_rate(figure)}/s" if per_second else format_seconds(figure)
 
     sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {text_of(result.bound)}"
-    because = result.open_because(no_rates)
+    because = result.open_because(one_line(report.run.load.no_rates, 200) if report.run.load else "")
     severity, verdict, note = _verdict(result, because)
-    notes = [note, _DEPENDS if result.depends_on_length else ""]
+    notes = [note, estimate_text(report, METRICS.get(result.metric)), _DEPENDS if result.depends_on_length else ""]
     if result.limits:
         notes.append(f"limits for each request: {join_list(map(one_line, result.limits), 4)}")
     if result.repeats_met is not None:

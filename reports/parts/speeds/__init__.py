@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from rich.text import Text
 
-from rejoinder.formatting import Figure, format_count, format_rate, plural, value_of
+from rejoinder.formatting import Figure, format_count, format_rate, plural, uncapitalized, value_of
 from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.metrics import SPEEDS, Metric, Place, row_of
 from rejoinder.model.samples import PERCENTILES, HistogramSample
@@ -109,7 +109,7 @@ def terminal(speeds: list[Speed], report: ReportModel, width: int) -> list[Text]
         figures = [f"p{p:g} {speed.percentile_text(p).removesuffix(' samples')}" for p in percents]
         estimated = f" {ESTIMATED}" if estimate_text(report, metric) else ""
         rows.append(FigureRow(metric.label, figures, f"n={format_count(speed.n)}{estimated}"))
-        names.append(f"{metric.label}: {metric.title[:1].lower()}{metric.title[1:]} (p1: the slowest 1 %)")
+        names.append(f"{metric.label}: {uncapitalized(metric.title)} (p1: the slowest 1 %)")
     latencies = report.get(LATENCIES)
     lines = align(rows, width, terminal_rows(latencies, report) if latencies else [])
     return [*lines, *(Text(f"        {line}", "dim") for line in fill(names, ", ", width - 8))]

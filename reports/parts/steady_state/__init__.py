@@ -7,7 +7,7 @@ from typing import Final
 
 from rich.text import Text
 
-from rejoinder.formatting import one_line
+from rejoinder.formatting import one_line, uncapitalized
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.terminal_text import wrap
@@ -85,7 +85,7 @@ def terminal(state: SteadyState, report: ReportModel, width: int) -> list[Text]:
     if not state.unsteady:
         return wrap(state.text, width, " " * 6, "dim")
     text = " ".join(filter(None, _sentences(state)))
-    return wrap(f"NOT STEADY: {text[:1].lower()}{text[1:]}", width, " " * 6, "bold yellow")
+    return wrap(f"NOT STEADY: {uncapitalized(text)}", width, " " * 6, "bold yellow")
 
 
 PART: Final = Part(__name__, Area.LOAD, 202, read, markdown=markdown, terminal=terminal)

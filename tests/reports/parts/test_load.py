@@ -11,7 +11,7 @@ import pytest
 
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import LoadSample, RequestSample, SearchResult
-from rejoinder.reports import render_ctrf, render_html, render_junit
+from rejoinder.reports import render_ctrf, render_html, render_junit, render_markdown
 from rejoinder.reports.parts.latencies import latency_of
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.timeline import PART as TIMELINE
@@ -142,6 +142,15 @@ def test_nothing_answered_is_a_page_too(examples: ModuleType, words: Any) -> Non
     assert "no response was a stream with content" in text
     assert "0 of 20 requests succeeded. Other outcomes: 20 transport: no connection." in text
     assert "Latency by percentile" not in text
+
+
+def test_why_there_are_no_rates_makes_no_markup(loads: ModuleType, run_of: Any) -> None:
+    samples = loads.recorded([loads.Sent(0.0, 0.1, tokens=1)])
+    samples[-1].no_rates = "*none*\x0b ::error::"
+    text = render_markdown(run_of(*samples))
+    assert "\x0b" not in text
+    assert "*none*" not in text.replace("\\*", "")
+    assert "no rates: " in text.replace("\\", "")
 
 
 def test_other_outcomes_have_their_commonest_reasons(

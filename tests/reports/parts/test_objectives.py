@@ -9,7 +9,7 @@ import pytest
 
 from rejoinder.load.objectives.slo import describe
 from rejoinder.model.outcomes import RequestOutcome
-from rejoinder.model.samples import LoadSample
+from rejoinder.model.samples import LoadSample, TokenDetails
 from rejoinder.reports import render_junit
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
@@ -104,6 +104,15 @@ def test_slos_of_a_growing_queue_depend_on_the_length_of_the_run(
     assert table(found, "<h3>SLOs")[1][1] == f"met, uncertain {note}"
     assert f"met, uncertain ({note})" in forms(OBJECTIVES, found)[0][2].replace("\\", "")
     assert note in render_junit(found)
+
+
+def test_slos_on_estimated_tokens_say_so(loads: ModuleType, report_of: Any) -> None:
+    sent = [loads.Sent(t / 10, 0.1, [0.01] * 3, tokens=4) for t in range(80)]
+    samples = loads.recorded(sent, ["tpot:p50<1s", "ttft:p50<1s"])
+    samples[-1].tokens = TokenDetails(responses=80, estimated=80, estimated_responses=20)
+    tpot, ttft = report_of(*samples)[OBJECTIVES]
+    assert "tokens estimated in 25.0 % of responses" in tpot.note
+    assert "estimated" not in ttft.note
 
 
 def test_changes_are_shown_with_every_repeat(examples: ModuleType, report_of: Any, words: Any) -> None:
