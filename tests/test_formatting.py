@@ -108,6 +108,9 @@ def test_seconds(value: float | None, shown: str) -> None:
 def test_acronyms_keep_their_letters_within_a_sentence() -> None:
     assert uncapitalized("The queue grew.") == "the queue grew."
     assert uncapitalized("TTFT fell.") == "TTFT fell."
+    assert uncapitalized("E2E latency rose.") == "E2E latency rose."
+    assert uncapitalized("A load ended.") == "a load ended."
+    assert uncapitalized("A") == "a"
     assert uncapitalized("") == ""
 
 

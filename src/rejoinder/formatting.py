@@ -225,7 +225,7 @@ def plural(number: int, noun: str, many: str = "") -> str:
 
 def uncapitalized(text: str) -> str:
     """Return a text with a small first letter, but for acronyms: ``the queue grew``, ``TTFT fell``."""
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+    return text if text[:2].isupper() and text[1:2].strip() else text[:1].lower() + text[1:]
 
 
 def join_list(words: Iterable[str], limit: int = 8) -> str:
