@@ -40,7 +40,7 @@ def read(report: ReportModel) -> SearchSummary | None:
     search.cut, search.kind, search.failed = found.cut, found.kind, found.next
     search.unconfirmed = found.confirmed is False
     search.headline, search.detail = _found(search, found)
-    if search.by_generator:
+    if search.by_generator and "the load generator was the bottleneck" not in search.detail:
         more = "The load generator was the bottleneck in some steps, so the endpoint may handle more."
         search.detail = f"{search.detail} {more}".lstrip()
     search.chosen = "" if search.cut or total is None else _chosen(search, total)
