@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.errors import BaselineError, UsageError
 from rejoinder.load.objectives.answer_policy import AnswerPolicy, BrokenRules, read_policy
 from rejoinder.model.verdict import Level, Problem, fingerprint
+
+Broken = Mapping[str, Sequence[Problem]]
 
 RULES = load_rules()
 TODAY = date(2026, 11, 27)
@@ -48,7 +51,7 @@ broken_rules = st.dictionaries(
 
 
 @given(broken_rules, st.sampled_from(dialect_names()), st.booleans(), st.sampled_from(["*", "ACC-*,SSE-*", "LIF-05"]))
-def test_a_policy_divides_the_broken_rules(broken, name: str, strict: bool, select: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_policy_divides_the_broken_rules(broken: Broken, name: str, strict: bool, select: str) -> None:
     dialect = load_dialect(name)
     found = read_policy(name, strict=strict, select=select).weigh(broken)
     assert found.rules == [rule for rule in broken if rule in read_policy(name, select=select).watched]
@@ -62,7 +65,7 @@ def test_a_policy_divides_the_broken_rules(broken, name: str, strict: bool, sele
 
 
 @given(broken_rules)
-def test_strict_and_more_problems_never_void_less(broken) -> None:  # type: ignore[no-untyped-def]
+def test_strict_and_more_problems_never_void_less(broken: Broken) -> None:
     lenient, strict = read_policy("northstar"), read_policy("northstar", strict=True)
     assert set(lenient.weigh(broken).voiding) <= set(strict.weigh(broken).voiding)
     for rule in broken:
@@ -71,7 +74,7 @@ def test_strict_and_more_problems_never_void_less(broken) -> None:  # type: igno
 
 
 @given(broken_rules)
-def test_what_is_known_never_voids(broken) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_known_never_voids(broken: Broken) -> None:
     marks = {rule: frozenset(fingerprint(rule, one) for one in found) for rule, found in broken.items()}
     watched = read_policy("northstar").watched
     found = AnswerPolicy(watched, True, marks).weigh(broken)
