@@ -24,9 +24,9 @@ from typing import Any, Final
 HERE: Final = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-import tests.truth.behaviours  # noqa: E402, F401 - registers them
 from peers import MAKE_TOKENIZER, read_json  # noqa: E402
-from tests.truth.server import BEHAVIOURS, TruthServer  # noqa: E402
+from tests.truth.behaviours import BEHAVIOURS  # noqa: E402
+from tests.truth.server import TruthServer  # noqa: E402
 
 from rejoinder.formatting import format_seconds  # noqa: E402
 from rejoinder.model.outcomes import good_of  # noqa: E402

@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -79,8 +79,15 @@ REFUSALS: tuple[tuple[int, dict[str, str], bytes], ...] = (
 )
 
 
+class Refusing(NamedTuple):
+    """A server that refuses everything: its address, and the statuses that it has answered with."""
+
+    url: str
+    answered: list[int]
+
+
 @pytest.fixture
-def refusing() -> Iterator[http.server.ThreadingHTTPServer]:
+def refusing() -> Iterator[Refusing]:
     """Serve one kind of refusal after the other, at once."""
     answered: list[int] = []
 
@@ -104,17 +111,16 @@ def refusing() -> Iterator[http.server.ThreadingHTTPServer]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
     server.daemon_threads = True
-    server.answered = answered  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield server
+    yield Refusing(f"http://127.0.0.1:{server.server_address[1]}", answered)
     server.shutdown()
     server.server_close()
     thread.join(10)
 
 
-def test_users_pause_after_whatever_is_no_answer(refusing: Any) -> None:
-    result = run(f"http://127.0.0.1:{refusing.server_address[1]}", concurrency=4, duration=3.0)
+def test_users_pause_after_whatever_is_no_answer(refusing: Refusing) -> None:
+    result = run(refusing.url, concurrency=4, duration=3.0)
     check = result.load.self_check
     assert result.started == len(refusing.answered)
     assert result.outcomes.get(RequestOutcome.OK, 0) == 0

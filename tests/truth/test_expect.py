@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tests.truth.behaviours  # noqa: F401 - registers them
 from tests.hostile.command import Ended
 from tests.truth.answers import Answer
+from tests.truth.behaviours import BEHAVIOURS
 from tests.truth.expect import (
     Expectation,
     case,
@@ -28,7 +28,7 @@ from tests.truth.expect import (
     slo,
     together,
 )
-from tests.truth.server import BEHAVIOURS, Fate, Seen, TruthServer
+from tests.truth.server import Fate, Seen, TruthServer
 from tests.truth.truth import Figure, Met, figure_of
 
 from rejoinder.model.histogram import Histogram

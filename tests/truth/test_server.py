@@ -8,10 +8,10 @@ import time
 from collections import Counter
 
 import pytest
-import tests.truth.behaviours  # noqa: F401 - registers them
 from tests.truth.answers import Answer, End, Kind, Usage, pieces, tokens
+from tests.truth.behaviours import BEHAVIOURS
 from tests.truth.expect import for_all
-from tests.truth.server import BEHAVIOURS, Fate, TruthServer
+from tests.truth.server import Fate, TruthServer
 from tests.truth.truth import Figure, Value, figure_of
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import tests.truth.behaviours  # noqa: F401 - registers them
+from tests.truth.behaviours import BEHAVIOURS
 from tests.truth.expect import Case
-from tests.truth.server import BEHAVIOURS
 from tests.truth.trial import PENDING, Trial, trial
 
 ALL: Final = os.environ.get("TRUTH") == "all"

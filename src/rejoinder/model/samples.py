@@ -226,11 +226,15 @@ class Departure(Struct, kw_only=True, omit_defaults=True):
     p: Annotated[Share | None, about("p-value of the trend")] = None
 
 
+State = Literal["steady", "not steady", "too short", "not tested"]
+"""What a test for a steady state found."""
+
+
 class Stationarity(Struct, kw_only=True, omit_defaults=True):
     """Whether the run was in a steady state, so that its percentiles and rates do not depend on its length."""
 
     state: Annotated[
-        Literal["steady", "not steady", "too short", "not tested"],
+        State,
         about("steady: no test found a departure; too short: too few requests or too little time for a test"),
     ]
     text: Annotated[str, about("why it is not steady, or not known to be")] = ""

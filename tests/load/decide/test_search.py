@@ -34,6 +34,7 @@ from rejoinder.model.samples import (
     SearchResult,
     SearchStep,
     SloResult,
+    State,
     Stationarity,
     Validity,
 )
@@ -165,7 +166,7 @@ def test_a_step_of_which_a_part_dies_is_the_last() -> None:
     assert not result.interrupted
 
 
-def _step(level: int, tokens: float, state: str = "steady", growth: float = 0.0) -> SearchStep:
+def _step(level: int, tokens: float, state: State = "steady", growth: float = 0.0) -> SearchStep:
     queue = Departure(kind="queue", metric="in_flight", text="The queue grew.", growth=growth)
     return SearchStep(
         started=1,
@@ -174,7 +175,7 @@ def _step(level: int, tokens: float, state: str = "steady", growth: float = 0.0)
         good=1,
         concurrency=level,
         output_tokens_per_s=tokens,
-        stationarity=Stationarity(state=state, departures=[queue] if growth else [], text="It moved."),  # type: ignore[arg-type]
+        stationarity=Stationarity(state=state, departures=[queue] if growth else [], text="It moved."),
     )
 
 
