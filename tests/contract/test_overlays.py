@@ -359,6 +359,103 @@ def test_bad_overlays_are_told_by_file_pointer_and_keyword(tmp_path: Path, case:
     assert caught.value.hint
 
 
+OWN_REQUEST: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "model": {"type": "string"},
+        "input": {
+            "anyOf": [{"type": "string", "maxLength": 9}, {"type": "array", "items": {"$ref": "#/$defs/Note"}}],
+        },
+    },
+    "required": ["input"],
+    "$defs": {
+        "Note": {
+            "type": "object",
+            "properties": {"type": {"const": "note"}, "text": {"type": "string"}},
+            "required": ["type", "text"],
+        }
+    },
+}
+
+
+def with_request(tmp_path: Path, schema: Any, more: str = "", name: str = "own/request.schema.json") -> Path:
+    path = tmp_path / "own.toml"
+    path.write_text(f'name = "own"\nbase = "openai"\n[schemas]\nrequest = "{name}"\n{more}', "utf-8")
+    (tmp_path / "own").mkdir(exist_ok=True)
+    text = schema if isinstance(schema, str) else json.dumps(schema)
+    (tmp_path / "own" / "request.schema.json").write_text(text, "utf-8")
+    return path
+
+
+def test_a_whole_schema_replaces_that_of_the_base_and_its_overlays(tmp_path: Path) -> None:
+    path = with_request(tmp_path, OWN_REQUEST, '[overlay.request.add]\n"/properties/seed" = { type = "integer" }\n')
+    dialect = load_dialect(path)
+    assert set(dialect.parameters) == {"model", "input", "seed"}
+    assert "note" in dialect.item_types
+    assert dialect.item_fields["note"] == {"type", "text"}
+    assert "item_reference" not in dialect.item_types
+    assert dialect.schema("events") == load_dialect("openai").schema("events")
+    validator = Validator(request_schema(dialect=path))
+    assert validator.errors({"input": [{"type": "note", "text": "x"}]}) == []
+    assert [error.keyword for error in validator.errors({"input": "longer than nine"})] == ["maxLength"]
+
+
+def test_a_whole_schema_that_changes_is_read_again(tmp_path: Path) -> None:
+    path = with_request(tmp_path, OWN_REQUEST)
+    assert load_dialect(path).parameters == {"model", "input"}
+    other = deepcopy(OWN_REQUEST)
+    other["properties"]["stop"] = {"type": "string"}
+    with_request(tmp_path, other)
+    assert load_dialect(path).parameters == {"model", "input", "stop"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "what"),
+    [
+        ("{", "is not valid JSON"),
+        ([], "the file must hold one object"),
+        ({}, "at /properties, keyword 'properties': a request schema needs a table there"),
+        ({**OWN_REQUEST, "$defs": []}, "at /$defs, keyword '$defs': a request schema needs a table there"),
+        ({**OWN_REQUEST, "not": {}}, "at /, keyword 'not': not supported"),
+        (
+            {**OWN_REQUEST, "$defs": {"Note": {"type": "array", "items": {"$ref": "#/$defs/Note"}}}},
+            "at /$defs/Note/items, keyword '$ref': 'Note' leads back to itself",
+        ),
+        (
+            {**OWN_REQUEST, "$defs": {"Note": {"$ref": "https://example.com/note.json"}}},
+            "at /$defs/Note, keyword '$ref': 'https://example.com/note.json' is not a reference",
+        ),
+    ],
+)
+def test_a_whole_schema_that_cannot_be_used(tmp_path: Path, schema: Any, what: str) -> None:
+    path = with_request(tmp_path, schema)
+    with pytest.raises(ContractError) as caught:
+        load_dialect(path)
+    assert str(tmp_path / "own" / "request.schema.json") in caught.value.message
+    assert what in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("own/none.json", "Cannot read the schema file"),
+        ("../request.json", "the path must stay below the folder of the dialect file"),
+        ("/request.json", "the path must stay below the folder of the dialect file"),
+        ("https:/request.yaml", "it must be the path of a .json file"),
+    ],
+)
+def test_a_path_of_a_whole_schema_that_cannot_be_used(tmp_path: Path, name: str, what: str) -> None:
+    with pytest.raises(ContractError, match=what):
+        load_dialect(with_request(tmp_path, OWN_REQUEST, name=name))
+
+
+def test_a_whole_schema_of_no_known_name(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('name = "own"\n[schemas]\nrequests = "x.json"\n', "utf-8")
+    with pytest.raises(ContractError, match="at /schemas/requests, keyword 'requests': it must be one of request"):
+        load_dialect(path)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "what"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -19,7 +19,7 @@ from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
 from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import UsageError, suggest
 from rejoinder.model.verdict import Level
-from rejoinder.validation import Validator, escape_key
+from rejoinder.validation import Validator, escape_key, pointer_keys
 
 Role = Literal[
     "snapshot",
@@ -108,28 +108,21 @@ class Dialect:
     @cached_property
     def item_types(self) -> frozenset[str]:
         """The item types that the dialect names: those of its input union and of its output items."""
-        request, response = self.request_schema(), self.schema("response")
-        names: set[str] = set(self.response["item_types"])
-        for branch in request["$defs"]["InputItem"]["anyOf"]:
-            definition = request["$defs"][branch["$ref"].rpartition("/")[2]]
-            kind = definition["properties"].get("type", {})
-            names.update(option["const"] for option in [kind, *kind.get("anyOf", ())] if "const" in option)
-        for branch in response["$defs"]["OutputItem"]["allOf"]:
-            names.add(branch["if"]["properties"]["type"]["const"])
-        return frozenset(names)
+        return frozenset({*self.response["item_types"], *(kind for kind, _ in self._item_classes)})
 
     @cached_property
     def item_fields(self) -> Mapping[str, frozenset[str]]:
         """The fields of each item type that the dialect defines, as output or as input, by the type's name."""
-        request, response = self.request_schema(), self.schema("response")
         fields: dict[str, frozenset[str]] = {}
-        for definition in (*request["$defs"].values(), *response["$defs"].values()):
-            properties = definition.get("properties", {})
-            kind = properties.get("type", {})
-            for option in (kind, *kind.get("anyOf", ())):
-                if option.get("const") in self.item_types:
-                    fields[option["const"]] = fields.get(option["const"], frozenset()) | properties.keys()
+        for kind, definition in self._item_classes:
+            fields[kind] = fields.get(kind, frozenset()) | definition.get("properties", {}).keys()
         return fields
+
+    @cached_property
+    def _item_classes(self) -> list[tuple[str, Schema]]:
+        """The types of items in the input and the output, each with a class that the schemas have for it."""
+        request, response = schema_of(self._from, "request"), schema_of(self._from, "response")
+        return [*_tagged(request, _elements(request, "input")), *_tagged(response, _elements(response, "output"))]
 
     def without_unknown_fields(self, item: Any) -> Any:
         """Return an output item without the fields that its type lacks; as it is, if the dialect lacks the type."""
@@ -166,6 +159,33 @@ class Dialect:
         return next((name for name in self.lineage if name in shipped), self.name)
 
 
+def _unfold(schema: Schema, node: Any) -> Iterator[Schema]:
+    """Yield a node without its references, or the alternatives that it chooses from."""
+    while isinstance(node, dict) and "$ref" in node:
+        node = schema["$defs"][pointer_keys(node["$ref"][1:])[1]]
+    if not isinstance(node, dict):
+        return
+    chosen = [*node.get("anyOf", ()), *(part["then"] for part in node.get("allOf", ()) if "then" in part)]
+    for alternative in chosen:
+        yield from _unfold(schema, alternative)
+    if not chosen:
+        yield node
+
+
+def _elements(schema: Schema, field: str) -> list[Schema]:
+    """Return what the elements of a list field may be."""
+    lists = [node for node in _unfold(schema, schema["properties"][field]) if isinstance(node.get("items"), dict)]
+    return [element for node in lists for element in _unfold(schema, node["items"])]
+
+
+def _tagged(schema: Schema, nodes: Iterable[Schema]) -> Iterator[tuple[str, Schema]]:
+    """Yield those of the nodes that name the type of an object, each with the type."""
+    for node in nodes:
+        for option in _unfold(schema, node.get("properties", {}).get("type", {})):
+            if isinstance(option.get("const"), str):
+                yield option["const"], node
+
+
 def load_dialect(name: str | Path = DEFAULT_DIALECT) -> Dialect:
     """Load a shipped dialect by name, or one's own by the path of its file (``.toml`` or ``.json``).
 
@@ -180,7 +200,7 @@ def _build(source: Source) -> Dialect:
     # Every schema is built at once, so that a file with a mistake is refused before anything is judged with it.
     schemas = {name: schema_of(source, name) for name in SCHEMAS}
     if source.name not in dialect_names():
-        _check_schemas(schemas, source.file)
+        _check_schemas(schemas, source)
     return Dialect(
         name=source.name,
         title=source.title,
@@ -198,13 +218,14 @@ def _build(source: Source) -> Dialect:
     )
 
 
-def _check_schemas(schemas: Mapping[str, Schema], file: str) -> None:
+def _check_schemas(schemas: Mapping[str, Schema], source: Source) -> None:
     for name, schema in schemas.items():
         try:
             Validator(schema)
         except ValueError as error:
             reason = str(error).partition("\n")[0]
-            raise fail(file, f"/overlay/{name}", "overlay", f"the schema is invalid with it: {reason}") from error
+            table = "schemas" if name in source.schemas else "overlay"
+            raise fail(source.file, f"/{table}/{name}", table, f"the schema is invalid: {reason}") from error
 
 
 def _events(schema: Schema, file: str) -> dict[str, EventSpec]:

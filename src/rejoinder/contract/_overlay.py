@@ -47,6 +47,15 @@ OPERATIONS: Final = ("remove", "exclude", "replace", "add", "include")
 #: Schemas whose definitions are looked up by name instead of being reached from a root.
 _LIBRARIES: Final = frozenset({"events", "operations"})
 
+#: Places that a schema must have, because readers of the contract start there.
+_ROOTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "request": ("/properties", "/properties/input", "/$defs"),
+    "response": ("/properties", "/properties/output", "/properties/output/items", "/$defs"),
+    "events": ("/$defs",),
+    "error": ("/properties", "/properties/error"),
+    "operations": ("/x-operations", "/$defs"),
+}
+
 
 def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, file: str) -> dict[str, Any]:
     """Return a copy of the schema ``name`` with the overlay's operations applied.
@@ -86,6 +95,19 @@ def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, f
     if "$defs" in done:
         done["$defs"] = {key: value for key, value in done["$defs"].items() if key in used}
     return done
+
+
+def whole(schema: Mapping[str, Any], *, name: str, file: str) -> dict[str, Any]:
+    """Return a copy of a schema that stands in place of the contract's schema ``name``, when it can be used as that.
+
+    ``file`` is the schema file that errors name. Raises :class:`~rejoinder.errors.ContractError`.
+    """
+    for pointer in _ROOTS[name]:
+        if not isinstance(find(schema, pointer_keys(pointer)), dict):
+            *_, keyword = pointer_keys(pointer)
+            raise fail(file, pointer, keyword, f"a {name} schema needs a table there")
+    check(schema, file, branching=name == "response")
+    return deepcopy(dict(schema))
 
 
 def _check_operations(overlay: Mapping[str, Any], where: str) -> None:

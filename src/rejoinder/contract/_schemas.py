@@ -50,7 +50,11 @@ def load_schema(name: str, *, dialect: str | Path | None = None) -> Schema:
 @cache
 def schema_of(source: Source, name: str) -> Schema:
     """Return the schema of that name in the dialect; not a copy, do not change it."""
-    schema = _read(name)
+    if name in source.schemas:
+        file, whole = source.schemas[name]
+        schema = _overlay.whole(whole, name=name, file=file)
+    else:
+        schema = _read(name)
     for file, overlays in source.overlays:
         if name in overlays:
             schema = _overlay.apply(schema, overlays[name], name=name, file=file)

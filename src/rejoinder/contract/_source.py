@@ -12,6 +12,9 @@ says nothing), and has:
     the name of the shipped dialect that it is based on.
 ``[stream]``, ``[response]``, ``[request]``
     parameters, table by table on top of the base's; the default dialect's file has and describes all of them.
+``[schemas]``
+    ``NAME = "FILE"``: a whole JSON Schema in place of the base's schema of that name. The path is relative to the
+    dialect file and stays below its folder. The base's overlays on that schema do not apply; the dialect's own does.
 ``[overlay.NAME]``
     what differs in the schema of that name; the format is described in ``_overlay.py``.
 """
@@ -20,12 +23,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from rejoinder.contract._overlay import SCHEMAS
@@ -61,6 +64,7 @@ class Source:
 
     lineage: tuple[str, ...]
     parameters: Mapping[str, Mapping[str, Any]]
+    schemas: Mapping[str, tuple[str, Mapping[str, Any]]]
     overlays: tuple[tuple[str, Mapping[str, Any]], ...]
 
 
@@ -97,22 +101,33 @@ def read(dialect: str | Path = DEFAULT_DIALECT) -> Source:
     if isinstance(dialect, str) and not dialect.endswith((".toml", ".json")):
         return _shipped(dialect)
     path = Path(dialect)
+    text = _text(path, "dialect", "Check the path given to --dialect.")
+    own = {}
+    for name, file in _schema_files(str(path), text).items():
+        hint = f"{path} names it in [schemas]. Paths there are relative to the dialect file."
+        own[name] = (str(path.parent / file), _text(path.parent / file, "schema", hint))
+    return _parse(str(path), text, tuple((name, *found) for name, found in own.items()))
+
+
+def _text(path: Path, what: str, hint: str) -> str:
     try:
-        text = read_text(path)
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ContractError(
-            f"Cannot read the dialect file {path}: {reason}.", "Check the path given to --dialect."
-        ) from error
-    return _parse(str(path), text)
+        raise ContractError(f"Cannot read the {what} file {path}: {reason}.", hint) from error
 
 
 @cache
 def _shipped(name: str) -> Source:
     if name not in dialect_names():
         raise ContractError(f'"{name}" is not a dialect.', _suggestion(name))
+    folder = files("rejoinder.contract").joinpath("dialects")
+    file, text = f"dialects/{name}.toml", folder.joinpath(f"{name}.toml").read_text("utf-8")
+    own = _schema_files(file, text)
     return _parse(
-        f"dialects/{name}.toml", files("rejoinder.contract").joinpath("dialects", f"{name}.toml").read_text("utf-8")
+        file,
+        text,
+        tuple((key, f"dialects/{path}", folder.joinpath(path).read_text("utf-8")) for key, path in own.items()),
     )
 
 
@@ -129,16 +144,37 @@ def _suggestion(name: str) -> str:
 
 
 @cache
-def _parse(file: str, text: str) -> Source:
+def _raw(file: str, text: str) -> Mapping[str, Any]:
+    kind = "JSON" if file.endswith(".json") else "TOML"
     try:
-        raw = parse_json_file(text) if file.endswith(".json") else parse_toml(text)
+        raw = parse_json_file(text) if kind == "JSON" else parse_toml(text)
     except ValueError as error:
-        kind = "JSON" if file.endswith(".json") else "TOML"
         raise ContractError(f"{file} is not valid {kind}: {one_line(str(error))}.", "Correct the file.") from error
     if not isinstance(raw, dict):
         raise fail(file, "", "dialect", "the file must hold one object")
+    return raw
+
+
+def _schema_files(file: str, text: str) -> Mapping[str, str]:
+    """Return the table of whole schemas of a dialect file: names of schemas with the paths of their files."""
+    table = _raw(file, text).get("schemas", {})
+    if not isinstance(table, dict):
+        raise fail(file, "/schemas", "schemas", "it must be a table")
+    for name, path in table.items():
+        if name not in SCHEMAS:
+            raise fail(file, f"/schemas/{name}", name, f"it must be one of {', '.join(SCHEMAS)}")
+        if not isinstance(path, str) or not path.endswith(".json"):
+            raise fail(file, f"/schemas/{name}", name, "it must be the path of a .json file")
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+            raise fail(file, f"/schemas/{name}", name, "the path must stay below the folder of the dialect file")
+    return table
+
+
+@cache
+def _parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] = ()) -> Source:
+    raw = _raw(file, text)
     for key in raw:
-        if key not in (*_TEXTS, *TABLES, "aliases", "base", "overlay"):
+        if key not in (*_TEXTS, *TABLES, "aliases", "base", "schemas", "overlay"):
             raise fail(file, f"/{key}", key, "a dialect file has no such key")
     for key in (*_TEXTS, "base"):
         if key in raw and (not isinstance(raw[key], str) or not raw[key]):
@@ -158,6 +194,7 @@ def _parse(file: str, text: str) -> Source:
     for key, overlay in overlays.items():
         if key not in SCHEMAS or not isinstance(overlay, dict):
             raise fail(file, f"/overlay/{key}", key, f"it must be a table, one of {', '.join(SCHEMAS)}")
+    schemas = {key: (path, _schema(path, content)) for key, path, content in schema_files}
     return Source(
         name=name,
         title=str(raw.get("title", name)),
@@ -167,8 +204,27 @@ def _parse(file: str, text: str) -> Source:
         file=file,
         lineage=(name, *(base.lineage if base else ())),
         parameters={table: _table(file, table, raw, base) for table in TABLES},
-        overlays=(*(base.overlays if base else ()), (file, overlays)),
+        schemas={**(base.schemas if base else {}), **schemas},
+        overlays=(*_without(base.overlays if base else (), schemas), (file, overlays)),
     )
+
+
+def _schema(file: str, text: str) -> Mapping[str, Any]:
+    try:
+        schema = parse_json_file(text)
+    except ValueError as error:
+        raise ContractError(f"{file} is not valid JSON: {one_line(str(error))}.", "Correct the file.") from error
+    if not isinstance(schema, dict):
+        raise fail(file, "", "schema", "the file must hold one object")
+    return schema
+
+
+def _without(
+    overlays: tuple[tuple[str, Mapping[str, Any]], ...], schemas: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the overlays of the bases that still apply: those on schemas that are not replaced as a whole."""
+    for file, overlay in overlays:
+        yield file, {name: table for name, table in overlay.items() if name not in schemas}
 
 
 def _base(file: str, raw: Mapping[str, Any]) -> Source:
