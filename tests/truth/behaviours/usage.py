@@ -60,7 +60,12 @@ async def usage_wrong(call: Call) -> None:
 
 @usage(
     "A prompt takes 400 ms once, and 50 ms from the cache.",
-    case(f"{CLOSED} --no-canaries", near("ttft:p50", 50), totals("input_tokens", 1000)),
+    case(
+        f"{CLOSED} --no-canaries",
+        near("ttft:p50", 50),
+        totals("input_tokens", 1000),
+        bodies=({"input": "Hello.", "stream": True},),
+    ),
 )
 async def prefix(call: Call) -> None:
     known = call.shared(set[str])
