@@ -98,7 +98,7 @@ def _check(value: Any, limit: int, size: str) -> None:
                 below.extend(one.values())
             elif isinstance(one, list):
                 below.extend(one)
-            elif isinstance(one, int) and abs(one) >= limit:
+            elif isinstance(one, int) and not -limit <= one < limit:
                 raise ValueError(f"an integer has more than {size}")
         level = below
     if level:

@@ -444,7 +444,7 @@ def _variant(name: str, node: Object) -> list[_Level]:
     full = {}
     for item in node.fields:
         values = [level.value for level in _factor(item)]
-        full[item.name] = next((value for value in values if value is not ABSENT and value is not None), values[0])
+        full[item.name] = next((value for value in values if value is not ABSENT and value is not None), None)
     minimal = _Level("minimal", found[0].value)
     return [_Level("", full), *([] if full == minimal.value else [minimal]), *found[1:]]
 

@@ -18,6 +18,7 @@ def _uncited(rule: Rule) -> list[str]:
     missing: list[str] = []
     if rule.family == "CAP":
         return missing  # what a run requires is the choice of whoever starts it
+    every = frozenset(dialect_names())
     for dialect in dialect_names():
         level = rule.level_in(dialect)
         own = any(dialect in speaks_for(source) for source in rule.sources)
@@ -25,7 +26,7 @@ def _uncited(rule: Rule) -> list[str]:
         if level is Level.MUST and not own and not broken:
             missing.append(f"{rule.id} is MUST in {dialect}, but no source speaks for {dialect} and no client breaks.")
         # A general standard speaks for every dialect, so it does not show that the dialect's own documents were read.
-        read = any(dialect in (found := speaks_for(place.source)) and len(found) < 3 for place in rule.searched)
+        read = any(dialect in (found := speaks_for(place.source)) and found != every for place in rule.searched)
         if level in (Level.SHOULD, Level.MAY) and not read:
             missing.append(f"{rule.id} is {level} in {dialect}, but searched names no document of {dialect}.")
     return missing

@@ -52,7 +52,13 @@ from rejoinder.contract._rules import (
     speaks_for,
 )
 from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
-from rejoinder.contract._source import DEFAULT_DIALECT, dialect_label, dialect_names, dialect_summaries
+from rejoinder.contract._source import (
+    DEFAULT_DIALECT,
+    dialect_family,
+    dialect_label,
+    dialect_names,
+    dialect_summaries,
+)
 
 __all__ = [
     "DEFAULT_DIALECT",
@@ -72,6 +78,7 @@ __all__ = [
     "client_of",
     "clients_file",
     "dialect_label",
+    "dialect_family",
     "dialect_names",
     "dialect_summaries",
     "every_feature",

@@ -78,7 +78,9 @@ class Dialect:
     chooses the dialect.
     ``stream``, ``response`` and ``request`` hold the parameters that checks read (documented in
     ``dialects/northstar.toml``); ``events`` maps every known event type to its :class:`EventSpec`. ``lineage``
-    names the dialect and those that it stands on, nearest first; ``operations`` are its operations beside create.
+    names the dialect and those that it stands on, nearest first; ``family`` those of them whose rows of rules, faults
+    and freedoms apply here. ``operations`` are its operations beside create. ``verified`` names the product and version
+    that the dialect was checked against, ``not_run`` what of the dialect that version lacks.
     """
 
     name: str
@@ -92,6 +94,9 @@ class Dialect:
     events: Mapping[str, EventSpec]
     validators: Mapping[str, Validator] = field(repr=False)
     lineage: tuple[str, ...]
+    family: tuple[str, ...]
+    verified: str
+    not_run: tuple[str, ...]
     operations: Mapping[str, Operation] = field(repr=False)
     _from: Source = field(repr=False)
 
@@ -149,14 +154,8 @@ class Dialect:
         return deepcopy(variant_of(self._from, variant))
 
     def level_of(self, rule: Rule) -> Level:
-        """Return the level of the rule here; a custom dialect has the levels of the shipped one that it is based on."""
-        return rule.level_in(self._shipped)
-
-    @cached_property
-    def _shipped(self) -> str:
-        """The nearest shipped dialect that this one is based on, or is."""
-        shipped = dialect_names()
-        return next((name for name in self.lineage if name in shipped), self.name)
+        """Return the level of the rule here: that of the nearest dialect of the family that has one of its own."""
+        return next((rule.levels[name] for name in self.family if name in rule.levels), rule.level)
 
 
 def _unfold(schema: Schema, node: Any) -> Iterator[Schema]:
@@ -213,6 +212,9 @@ def _build(source: Source) -> Dialect:
         events=_events(schemas["events"], source.file),
         validators={"response": Validator(schemas["response"])},
         lineage=source.lineage,
+        family=source.family,
+        verified=source.verified,
+        not_run=source.not_run,
         operations=operations_of(source),
         _from=source,
     )

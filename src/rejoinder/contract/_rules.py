@@ -11,7 +11,7 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
     fields_are_places = true             # failures at several fields are one defect; may be left out
     statement = "One or two sentences as in a specification."
     level = "MUST"
-    levels = { openai = "SHOULD" }       # the dialects whose level differs
+    levels = { openai = "SHOULD" }       # the dialects whose level differs, and with them those that inherit their rules
     features = ["streaming"]             # the rule applies only to endpoints with all of these; [] for none
     sources = [{ document = "vllm", path = "...", section = "..." }]  # what says it: a document of documents.toml or
     # { name = "...", url = "https://...", section = "...", revision = "...", checked = 2026-11-27 }
@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from rejoinder.contract._features import load_features, shipped_features
-from rejoinder.contract._source import dialect_names
+from rejoinder.contract._source import dialect_family, dialect_names
 from rejoinder.errors import ContractError, suggest
 from rejoinder.extensions import MANIFEST, Extension, extensions
 from rejoinder.input_file import parse_toml, read_text
@@ -204,8 +204,8 @@ class Rule:
         return str(self.sources[0]) if self.sources else self.argument
 
     def level_in(self, dialect: str) -> Level:
-        """Return the rule's level in the dialect of that name."""
-        return self.levels.get(dialect, self.level)
+        """Return the rule's level in the dialect of that name: its own, that of the dialect it inherits from, or ``level``."""
+        return next((self.levels[name] for name in dialect_family(dialect) if name in self.levels), self.level)
 
 
 def load_rules() -> Mapping[str, Rule]:

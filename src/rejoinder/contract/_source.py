@@ -10,6 +10,11 @@ says nothing), and has:
     one line that says who chooses it, and names that people try instead.
 ``base``
     the name of the shipped dialect that it is based on.
+``inherits_rules``
+    whether the rows of rules, faults and freedoms for the base apply where there are none for this dialect. A custom
+    dialect always inherits them.
+``verified``, ``not_run``
+    the product and version that the dialect was checked against, and what of the dialect that version lacks.
 ``[stream]``, ``[response]``, ``[request]``
     parameters, table by table on top of the base's; the default dialect's file has and describes all of them.
 ``[schemas]``
@@ -39,15 +44,17 @@ from rejoinder.input_file import parse_json_file, parse_toml, read_text
 
 DEFAULT_DIALECT: Final = "northstar"
 TABLES: Final = ("stream", "response", "request")
-_TEXTS: Final = ("name", "title", "summary", "source")
+_TEXTS: Final = ("name", "title", "summary", "source", "verified")
+_LISTS: Final = ("aliases", "not_run")
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
     """A dialect file on top of its bases; the same object as long as the file says the same.
 
-    ``lineage`` names the dialect and those it stands on, nearest first. ``parameters`` holds the merged tables;
-    ``overlays`` the overlay tables with the file that each is from, outermost base first.
+    ``lineage`` names the dialect and those it stands on, nearest first; ``family`` those of them whose rows of rules,
+    faults and freedoms apply here. ``parameters`` holds the merged tables; ``overlays`` the overlay tables with the file
+    that each is from, outermost base first.
     """
 
     name: str
@@ -63,6 +70,9 @@ class Source:
         return f"{self.name} ({self.title})" if self.title != self.name else self.name
 
     lineage: tuple[str, ...]
+    family: tuple[str, ...]
+    verified: str
+    not_run: tuple[str, ...]
     parameters: Mapping[str, Mapping[str, Any]]
     schemas: Mapping[str, tuple[str, Mapping[str, Any]]]
     overlays: tuple[tuple[str, Mapping[str, Any]], ...]
@@ -91,6 +101,14 @@ def dialect_label(dialect: str) -> str:
     whose file may be elsewhere, and an unknown one are shown as they are.
     """
     return _shipped(dialect).label if dialect in dialect_names() else dialect
+
+
+def dialect_family(dialect: str) -> tuple[str, ...]:
+    """Return the shipped dialects whose rows of rules, faults and freedoms apply in the one of that name, nearest first.
+
+    It starts with the dialect itself. An unknown name stands alone.
+    """
+    return _shipped(dialect).family if dialect in dialect_names() else (dialect,)
 
 
 def read(dialect: str | Path = DEFAULT_DIALECT) -> Source:
@@ -174,14 +192,15 @@ def _schema_files(file: str, text: str) -> Mapping[str, str]:
 def _parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] = ()) -> Source:
     raw = _raw(file, text)
     for key in raw:
-        if key not in (*_TEXTS, *TABLES, "aliases", "base", "schemas", "overlay"):
+        if key not in (*_TEXTS, *_LISTS, *TABLES, "base", "inherits_rules", "schemas", "overlay"):
             raise fail(file, f"/{key}", key, "a dialect file has no such key")
     for key in (*_TEXTS, "base"):
         if key in raw and (not isinstance(raw[key], str) or not raw[key]):
             raise fail(file, f"/{key}", key, "it must be a non-empty string")
-    aliases = raw.get("aliases", [])
-    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
-        raise fail(file, "/aliases", "aliases", "it must be a list of strings")
+    for key in _LISTS:
+        words = raw.get(key, [])
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise fail(file, f"/{key}", key, "it must be a list of strings")
     name = str(raw.get("name", ""))
     if not re.fullmatch(r"[a-z][a-z0-9._-]*", name):
         raise fail(file, "/name", "name", "a name starts with a lower-case letter and holds a-z, 0-9, '.', '_', '-'")
@@ -199,10 +218,13 @@ def _parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] 
         name=name,
         title=str(raw.get("title", name)),
         summary=str(raw.get("summary", "")),
-        aliases=tuple(aliases),
+        aliases=tuple(raw.get("aliases", ())),
         source=str(raw.get("source", file)),
         file=file,
         lineage=(name, *(base.lineage if base else ())),
+        family=(name, *(base.family if base and _inherits(file, name, raw) else ())),
+        verified=str(raw.get("verified", "")),
+        not_run=tuple(raw.get("not_run", ())),
         parameters={table: _table(file, table, raw, base) for table in TABLES},
         schemas={**(base.schemas if base else {}), **schemas},
         overlays=(*_without(base.overlays if base else (), schemas), (file, overlays)),
@@ -225,6 +247,18 @@ def _without(
     """Yield the overlays of the bases that still apply: those on schemas that are not replaced as a whole."""
     for file, overlay in overlays:
         yield file, {name: table for name, table in overlay.items() if name not in schemas}
+
+
+def _inherits(file: str, name: str, raw: Mapping[str, Any]) -> bool:
+    """Return whether the rows of rules, faults and freedoms of the base apply in the dialect too."""
+    if name not in dialect_names():
+        if "inherits_rules" in raw:
+            raise fail(file, "/inherits_rules", "inherits_rules", "a custom dialect always inherits the rules of its base")
+        return True
+    value = raw.get("inherits_rules", False)
+    if not isinstance(value, bool):
+        raise fail(file, "/inherits_rules", "inherits_rules", "it must be true or false")
+    return value
 
 
 def _base(file: str, raw: Mapping[str, Any]) -> Source:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from inspect import getdoc
 from typing import Any, Final, TypeVar
 
+from rejoinder.contract import dialect_family, dialect_names
 from rejoinder.model.exchange import Headers
 from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
@@ -97,7 +98,8 @@ class Visit:
 class Variation:
     """One thing that the sandbox does differently: a fault, or a freedom that the dialect leaves open.
 
-    ``title`` says in one sentence what it does; ``dialects`` names the dialects in which it exists (all when empty).
+    ``title`` says in one sentence what it does; ``dialects`` names the dialects in which it exists (all when empty), and
+    those that inherit their rules are added.
     ``fails`` makes the run break down in the middle. ``replaces`` makes a response take the place of the one with its
     id. The other fields are the hooks, in the order in which they are called:
 
@@ -149,6 +151,11 @@ class Variation:
     listing: Callable[[Json, RequestInfo], None] | None = None
     cancelled: Callable[[Json, RequestInfo], Json] | None = None
     on_reader_left: Callable[[Stored], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Add the dialects that inherit the rules of the named ones."""
+        heirs = [name for name in dialect_names() if not set(self.dialects).isdisjoint(dialect_family(name))]
+        object.__setattr__(self, "dialects", tuple(dict.fromkeys([*self.dialects, *heirs])))
 
     @property
     def condition(self) -> str:

@@ -69,6 +69,9 @@ _HOSTED: Final[Mapping[str, Mapping[str, Any]]] = {
 _CALLED: Final = ("function", "custom", "computer_use_preview")
 _WORKING: Final = ("searching", "interpreting", "generating")
 
+CONTEXT: Final = 131_072
+"""The context of the parrot in tokens, where a response states what is left of it."""
+
 # Response fields that repeat the request, with the value that stands for an absent or null one.
 ECHOED: Final[Mapping[str, Any]] = {
     "background": False,
@@ -154,6 +157,11 @@ def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
         value = body.get(name)
         if value is not None or name in required:
             response[name] = deepcopy(default if value is None else value)
+    if dialect.response["max_output_tokens_is_room"]:
+        room = max(1, CONTEXT - input_tokens(resolved.items, body.get("instructions")))
+        response["max_output_tokens"] = min(response["max_output_tokens"] or room, room)
+    if not response["tools"] and response["tool_choice"] == "auto":
+        response["tool_choice"] = dialect.request["default_tool_choice_without_tools"] or "auto"
     if response["service_tier"] == "auto":
         response["service_tier"] = "default"
     if body.get("enable_response_messages") and "enable_response_messages" in dialect.parameters:
