@@ -99,7 +99,7 @@ class Variation:
     """One thing that the sandbox does differently: a fault, or a freedom that the dialect leaves open.
 
     ``title`` says in one sentence what it does; ``dialects`` names the dialects in which it exists (all when empty), and
-    those that inherit their rules are added.
+    those that inherit their rules are added, except those in ``not_in``, which decide what the others leave open.
     ``fails`` makes the run break down in the middle. ``replaces`` makes a response take the place of the one with its
     id. The other fields are the hooks, in the order in which they are called:
 
@@ -130,6 +130,7 @@ class Variation:
     title: str
     when: Condition = ALWAYS
     dialects: tuple[str, ...] = ()
+    not_in: tuple[str, ...] = ()
     fails: bool = False
     replaces: bool = False
     parsed: RequestHook | None = None
@@ -154,8 +155,12 @@ class Variation:
 
     def __post_init__(self) -> None:
         """Add the dialects that inherit the rules of the named ones."""
-        heirs = [name for name in dialect_names() if not set(self.dialects).isdisjoint(dialect_family(name))]
-        object.__setattr__(self, "dialects", tuple(dict.fromkeys([*self.dialects, *heirs])))
+        if not self.dialects and not self.not_in:
+            return
+        named = self.dialects or tuple(dialect_names())
+        heirs = [name for name in dialect_names() if not set(named).isdisjoint(dialect_family(name))]
+        found = [name for name in dict.fromkeys([*named, *heirs]) if name not in self.not_in]
+        object.__setattr__(self, "dialects", tuple(found))
 
     @property
     def condition(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from rejoinder.contract import DEFAULT_DIALECT, request_schema
+from rejoinder.contract import DEFAULT_DIALECT, dialect_family, request_schema
 from rejoinder.model.exchange import Request
 from rejoinder.sandbox.endpoint.generate import is_choice
 from rejoinder.sandbox.endpoint.reply import ApiError, header
@@ -35,9 +35,9 @@ def request_validators(dialect: str) -> tuple[Validator, ...]:
     """Return validators of the create requests of a dialect: a body is taken if one of them finds it valid.
 
     The last is that of the default dialect, which requires least, so that a body is not refused for a field that only
-    some documents require.
+    some documents require. A dialect that inherits its rules from the default one needs no second.
     """
-    names = dict.fromkeys((dialect, DEFAULT_DIALECT))
+    names = [dialect] if DEFAULT_DIALECT in dialect_family(dialect) else [dialect, DEFAULT_DIALECT]
     return tuple(Validator(request_schema(dialect=name)) for name in names)
 
 

@@ -142,6 +142,7 @@ FREEDOMS: Final = FreedomList(
         id="service-tier-own",
         title="The service_tier of every response is standard.",
         dialects=("openresponses", "northstar"),
+        not_in=("vllm",),
         sources=(cite("openresponses", "service_tier"), TZAFON_RESPONSE),
         choice="the field service_tier",
         response=lambda response, _, __: (

@@ -75,6 +75,7 @@ FREEDOMS: Final = FreedomList(
         id="parameters-null-at-first",
         title="The temperature in response.created is null, and has a value later.",
         dialects=("northstar", "openai"),
+        not_in=("vllm",),
         sources=(cite("openai-python", "Response.temperature, or null", "src/openai/types/responses/response.py"),),
         when=STREAMED,
         response=in_response(set_to("temperature", None), (CREATED,)),

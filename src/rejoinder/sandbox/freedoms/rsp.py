@@ -64,6 +64,15 @@ def _number(id: str) -> str:
     return str(int.from_bytes(hashlib.blake2s(id.encode(), digest_size=7).digest()))
 
 
+_ALWAYS_IN_VLLM: Final = frozenset(
+    {
+        *("background", "max_output_tokens", "parallel_tool_calls", "service_tier", "temperature", "tool_choice"),
+        *("tools", "top_p", "truncation"),
+    }
+)
+"""Fields that every response object of vLLM has, and that are never null there."""
+
+
 def _drop(name: str) -> Change:
     """Return the change that leaves out a field, but not the reason of a truncated response."""
 
@@ -84,6 +93,7 @@ def _fields(*names: str, dialects: tuple[str, ...], sources: tuple[Citation, ...
             if null
             else f"The response object has no {name}.",
             dialects=dialects,
+            not_in=("vllm",) if name in _ALWAYS_IN_VLLM else (),
             sources=sources,
             choice=f"the field {name}",
             **(defaults({name: None}) if null else {"response": in_response(_drop(name))}),
@@ -161,6 +171,7 @@ FREEDOMS: Final = FreedomList(
         id="optional-fields-absent",
         title="The response object has only the fields that the types of OpenAI's client require.",
         dialects=("northstar", "openai"),
+        not_in=("vllm",),
         sources=(OPENAI_RESPONSE, TZAFON_RESPONSE),
         response=in_response(
             unset(
@@ -181,6 +192,7 @@ FREEDOMS: Final = FreedomList(
         id="optional-fields-null",
         title="The optional fields of the response object are null if the request does not set them.",
         dialects=("northstar", "openai"),
+        not_in=("vllm",),
         sources=(OPENAI_RESPONSE, TZAFON_RESPONSE),
         argument="The types of OpenAI's client let each of these fields be null.",
         choice="optional fields",
@@ -213,6 +225,7 @@ FREEDOMS: Final = FreedomList(
         id="created-at-fraction",
         title="The created_at of a response has a fraction of a second.",
         dialects=("northstar", "openai"),
+        not_in=("vllm",),
         sources=(
             cite("openai-openapi", "Response.created_at, a number"),
             cite("openai-python", "Response.created_at, a float", "src/openai/types/responses/response.py"),
