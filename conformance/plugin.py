@@ -48,7 +48,7 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
             "metavar": "D",
             "default": "northstar",
             "help": "Dialect to check against: northstar (vLLM-style Responses API, default), openai, openresponses, "
-            "or a dialect file.",
+            "vllm, or a dialect file.",
         },
     ),
     (

@@ -10,7 +10,7 @@ from typing import Final
 
 __version__ = "0.1.0"
 
-CATALOGUE_VERSION: Final = "1.1"
+CATALOGUE_VERSION: Final = "2.0"
 """Version of the shipped rules, recorded in run files and shown in reports and badges.
 
 The first number rises when a response that passed may fail: a rule is added as MUST or SHOULD, raised, or tests more.

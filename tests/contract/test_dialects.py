@@ -30,7 +30,7 @@ JSON_TYPES = {"string", "integer", "number", "boolean", "array", "object", "null
 
 def test_the_default_comes_first() -> None:
     assert NAMES[0] == DEFAULT_DIALECT
-    assert set(NAMES) == {"northstar", "openai", "openresponses"}
+    assert set(NAMES) == {"northstar", "openai", "openresponses", "vllm"}
 
 
 def test_an_unknown_dialect() -> None:
@@ -41,7 +41,7 @@ def test_an_unknown_dialect() -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("vllm", "northstar"), ("vLLM-0.33", "northstar"), ("nothstar", "northstar"), ("open-responses", "openresponses")],
+    [("vLLM-0.33", "vllm"), ("tzafon", "northstar"), ("nothstar", "northstar"), ("open-responses", "openresponses")],
 )
 def test_a_name_that_people_try_leads_to_the_dialect(name: str, meant: str) -> None:
     with pytest.raises(ContractError) as caught:
@@ -151,16 +151,21 @@ def test_the_reasoning_events_of_each_dialect() -> None:
     text = {"response.reasoning_text.delta", "response.reasoning_text.done"}
     assert known["openai"] == summary | text
     assert known["northstar"] == summary | text | {"response.reasoning_part.added", "response.reasoning_part.done"}
+    assert known["vllm"] == summary | text
     assert known["openresponses"] == summary | text | {"response.reasoning.delta", "response.reasoning.done"}
 
 
 def test_required_response_fields_are_as_many_as_the_sources_say() -> None:
-    """Six of the seed's nine; 31 in the Open Responses document; OpenAI's 14 and the status that it always sends."""
+    """Six of the seed's nine, and nine more in vLLM.
+
+    31 in the Open Responses document; OpenAI's 14 and the status that it always sends.
+    """
     required = {name: load_dialect(name).schema("response")["required"] for name in NAMES}
     assert {name: len(fields) for name, fields in required.items()} == {
         "northstar": 6,
         "openai": 15,
         "openresponses": 31,
+        "vllm": 15,
     }
 
 
@@ -172,4 +177,6 @@ def test_levels_follow_the_line_of_dialects(tmp_path: Path) -> None:
     for rule in rules:
         for name in NAMES:
             assert load_dialect(name).level_of(rule) is rule.level_in(name)
+        if "vllm" not in rule.levels:
+            assert rule.level_in("vllm") is rule.level_in("northstar")
         assert load_dialect(own).level_of(rule) is rule.level_in("openai")

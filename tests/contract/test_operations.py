@@ -15,6 +15,7 @@ OPERATIONS = {
     "northstar": ["retrieve", "cancel", "models"],
     "openai": ["retrieve", "cancel", "models", "delete", "input_items", "input_tokens", "compact"],
     "openresponses": ["compact"],
+    "vllm": ["retrieve", "cancel", "models", "render"],
 }
 MESSAGE = {"id": "msg_1", "type": "message", "role": "user", "content": []}
 USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}

@@ -144,7 +144,7 @@ def test_a_document_speaks_for_its_dialects(tmp_path: Path) -> None:
     [place] = rule.searched
     assert rule.breaks_client == (place,)
     assert (place.finding, place.source.section) == ("It stops at the sentinel.", "Stream.__stream__")
-    assert speaks_for(place.source) == client_of(place.source) == {"northstar", "openai"}
+    assert speaks_for(place.source) == client_of(place.source) == {"northstar", "openai", "vllm"}
     assert not speaks_for(rule.sources[0])
     assert not client_of(rule.sources[0])
 

@@ -83,9 +83,9 @@ def test_dialects_are_compared(pages: dict[str, str]) -> None:
     page = pages["dialects"]
     [_, sentinel] = page.split("**`done_sentinel`**")
     assert sentinel.partition("\n\n**")[0].endswith(
-        '- `northstar`: `"absent"`\n- `openai`: `"allowed"`\n- `openresponses`: `"required"`'
+        '- `northstar`: `"absent"`\n- `openai`: `"allowed"`\n- `openresponses`: `"required"`\n- `vllm`: `"absent"`'
     )
-    assert "| `top_k` | ✓ | – | – |" in page
+    assert "| `top_k` | ✓ | – | – | ✓ |" in page
     # What all have is no difference.
     assert "| `temperature` |" not in page.partition("## What differs")[2]
 

@@ -14,7 +14,7 @@ from rejoinder.validation import Validator
 #: Call ids and their items are always sent, so that calls and outputs fit together.
 PAIRED = ("call_id=null", ".id=absent")
 
-MUTANTS = {"northstar": 1900, "openai": 3900, "openresponses": 480}
+MUTANTS = {"northstar": 1900, "openai": 3900, "openresponses": 480, "vllm": 900}
 """The least number of mutants in each dialect: Open Responses leaves out faults that its documents do not agree on."""
 
 KINDS = {"root", "missing", "null", "type", "value", "extra"} | {

@@ -11,7 +11,7 @@ A row of ``rules/<family>.toml`` holds everything that is declared about a rule:
     fields_are_places = true             # failures at several fields are one defect; may be left out
     statement = "One or two sentences as in a specification."
     level = "MUST"
-    levels = { openai = "SHOULD" }       # the dialects whose level differs, and with them those that inherit their rules
+    levels = { openai = "SHOULD" }       # the dialects whose level differs, and their heirs
     features = ["streaming"]             # the rule applies only to endpoints with all of these; [] for none
     sources = [{ document = "vllm", path = "...", section = "..." }]  # what says it: a document of documents.toml or
     # { name = "...", url = "https://...", section = "...", revision = "...", checked = 2026-11-27 }
@@ -204,7 +204,7 @@ class Rule:
         return str(self.sources[0]) if self.sources else self.argument
 
     def level_in(self, dialect: str) -> Level:
-        """Return the rule's level in the dialect of that name: its own, that of the dialect it inherits from, or ``level``."""
+        """Return the rule's level in the dialect of that name: its own, an inherited one, or ``level``."""
         return next((self.levels[name] for name in dialect_family(dialect) if name in self.levels), self.level)
 
 

@@ -53,8 +53,8 @@ class Source:
     """A dialect file on top of its bases; the same object as long as the file says the same.
 
     ``lineage`` names the dialect and those it stands on, nearest first; ``family`` those of them whose rows of rules,
-    faults and freedoms apply here. ``parameters`` holds the merged tables; ``overlays`` the overlay tables with the file
-    that each is from, outermost base first.
+    faults and freedoms apply here. ``parameters`` holds the merged tables; ``overlays`` the overlay tables with the
+    file that each is from, outermost base first.
     """
 
     name: str
@@ -104,7 +104,7 @@ def dialect_label(dialect: str) -> str:
 
 
 def dialect_family(dialect: str) -> tuple[str, ...]:
-    """Return the shipped dialects whose rows of rules, faults and freedoms apply in the one of that name, nearest first.
+    """Return the dialects whose rows of rules, faults and freedoms apply in the one of that name, nearest first.
 
     It starts with the dialect itself. An unknown name stands alone.
     """
@@ -253,7 +253,9 @@ def _inherits(file: str, name: str, raw: Mapping[str, Any]) -> bool:
     """Return whether the rows of rules, faults and freedoms of the base apply in the dialect too."""
     if name not in dialect_names():
         if "inherits_rules" in raw:
-            raise fail(file, "/inherits_rules", "inherits_rules", "a custom dialect always inherits the rules of its base")
+            raise fail(
+                file, "/inherits_rules", "inherits_rules", "a custom dialect always inherits the rules of its base"
+            )
         return True
     value = raw.get("inherits_rules", False)
     if not isinstance(value, bool):

@@ -22,11 +22,13 @@ from typing import Any
 from rejoinder.contract.nodes import (
     Anything,
     Array,
+    Field,
     Literal,
     Node,
     Object,
     Scalar,
     Union,
+    is_null,
     kind,
     nullable,
     request_nodes,
@@ -153,7 +155,7 @@ def _enumerate(root: Node, by_definition: bool) -> frozenset[str]:
         elif isinstance(node, Object):
             for item in node.fields:
                 own = _join(path, item.name)
-                found.update(f"{own}={state}" for state in _states(item.required, nullable(item.node)))
+                found.update(f"{own}={state}" for state in _states(item))
                 visit(item.node, own)
             if node.extra is not None and not isinstance(node.extra, Anything):
                 visit(node.extra, path + "{}")
@@ -162,12 +164,12 @@ def _enumerate(root: Node, by_definition: bool) -> frozenset[str]:
     return frozenset(found)
 
 
-def _states(required: bool, can_be_null: bool) -> Iterator[str]:
-    if not required:
+def _states(item: Field) -> Iterator[str]:
+    if not item.required:
         yield "absent"
-    if can_be_null:
+    if nullable(item.node):
         yield "null"
-    if not required or can_be_null:
+    if (not item.required or nullable(item.node)) and not is_null(item.node):
         yield "value"
 
 

@@ -170,6 +170,11 @@ def nullable(node: Node) -> bool:
     return isinstance(node, Union) and node.nullable
 
 
+def is_null(node: Node) -> bool:
+    """Return whether ``null`` is all that is allowed."""
+    return isinstance(node, Union) and node.nullable and not node.alternatives
+
+
 def kind(value: Any) -> str:
     """Return the JSON type of a parsed value; ``1.0`` is a number here, ``True`` a boolean."""
     return JSON_TYPES.get(type(value), "object" if isinstance(value, Mapping) else "array")

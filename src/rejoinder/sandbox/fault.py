@@ -98,8 +98,8 @@ class Visit:
 class Variation:
     """One thing that the sandbox does differently: a fault, or a freedom that the dialect leaves open.
 
-    ``title`` says in one sentence what it does; ``dialects`` names the dialects in which it exists (all when empty), and
-    those that inherit their rules are added, except those in ``not_in``, which decide what the others leave open.
+    ``title`` says in one sentence what it does; ``dialects`` names the dialects in which it exists (all when empty).
+    Those that inherit their rules are added, except those in ``not_in``, which decide what the others leave open.
     ``fails`` makes the run break down in the middle. ``replaces`` makes a response take the place of the one with its
     id. The other fields are the hooks, in the order in which they are called:
 
