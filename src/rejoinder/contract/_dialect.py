@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from rejoinder.contract import _source
+from rejoinder.contract._borrowing import with_used
 from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, operations_of
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._rules import Rule
-from rejoinder.contract._schemas import Schema, SchemaVariant, schema_of, variant_of
+from rejoinder.contract._schemas import Schema, SchemaVariant, event_definitions, schema_of, variant_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
 from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import UsageError, suggest
@@ -52,13 +54,16 @@ class EventSpec:
     ``summary`` or ``item``), ``part`` the type of that part or item, ``field`` the part's or item's field that the
     deltas add up to, which is also the field of the done event that repeats it. ``index`` is the field that numbers
     the part (``content_index``, ``summary_index``) or empty. ``required`` and ``types`` list the event's own fields
-    besides ``type`` and ``sequence_number``.
+    besides ``type`` and ``sequence_number``; the type is empty for a field that may have several. ``nullable`` are the
+    fields that may be null, and ``nested`` those of which the contract describes more than the type.
     """
 
     type: str
     role: Role
     required: tuple[str, ...]
     types: Mapping[str, str]
+    nullable: frozenset[str] = frozenset()
+    nested: frozenset[str] = frozenset()
     container: str = ""
     part: str = ""
     field: str = ""
@@ -149,6 +154,28 @@ class Dialect:
         """Return a fresh copy of the dialect's schema of that name (as :func:`~rejoinder.contract.load_schema`)."""
         return deepcopy(schema_of(self._from, name))
 
+    def event_schema(self, type: str) -> Schema:
+        """Return a fresh copy of the schema of an event type, with items, parts and the response as they must be.
+
+        It describes the fields besides ``type`` and ``sequence_number``. Raises ``KeyError`` for an unknown type.
+        """
+        definitions = event_definitions(self._from)
+        return deepcopy(with_used({**definitions[type], "$defs": dict(definitions)}))
+
+    def field_validator(self, type: str, name: str) -> Validator:
+        """Return the validator of a field of an event type, with items, parts and the response as they must be."""
+        definitions = event_definitions(self._from)
+        # What is borrowed from a schema that lacks it is left out.
+        node = definitions[type]["properties"].get(name, {})
+        key = json.dumps(node, sort_keys=True)
+        if key not in self._field_validators:
+            self._field_validators[key] = Validator(with_used({**node, "$defs": dict(definitions)}))
+        return self._field_validators[key]
+
+    @cached_property
+    def _field_validators(self) -> dict[str, Validator]:
+        return {}
+
     def request_schema(self, variant: SchemaVariant = SchemaVariant.PERMISSIVE) -> Schema:
         """Return a fresh copy of the dialect's request schema in the given variant."""
         return deepcopy(variant_of(self._from, variant))
@@ -199,7 +226,7 @@ def _build(source: Source) -> Dialect:
     # Every schema is built at once, so that a file with a mistake is refused before anything is judged with it.
     schemas = {name: schema_of(source, name) for name in SCHEMAS}
     if source.name not in dialect_names():
-        _check_schemas(schemas, source)
+        _check_schemas({**schemas, "events": {"$defs": event_definitions(source)}}, source)
     return Dialect(
         name=source.name,
         title=source.title,
@@ -239,7 +266,8 @@ def _events(schema: Schema, file: str) -> dict[str, EventSpec]:
         for key in ("x-container", "x-part", "x-field", "x-item"):
             if not isinstance(definition.get(key, ""), str):
                 raise fail(file, pointer, key, "it must be a string")
-        types = {key: _single_type(value) for key, value in definition.get("properties", {}).items()}
+        fields = definition.get("properties", {})
+        types = {key: _single_type(value) for key, value in fields.items()}
         required = tuple(definition.get("required", ()))
         for key in required:
             if types[key] not in _REQUIRED_TYPES:
@@ -250,6 +278,8 @@ def _events(schema: Schema, file: str) -> dict[str, EventSpec]:
             role=definition["x-role"],
             required=required,
             types=types,
+            nullable=frozenset(key for key, value in fields.items() if _may_be_null(value)),
+            nested=frozenset(key for key, value in fields.items() if value != {"type": types[key]}),
             container=definition.get("x-container", ""),
             part=definition.get("x-part", ""),
             field=definition.get("x-field", ""),
@@ -259,9 +289,22 @@ def _events(schema: Schema, file: str) -> dict[str, EventSpec]:
 
 
 def _single_type(node: Any) -> str:
-    """Return the one JSON type that a field has, the empty string when there are several or none is known."""
-    kind = node.get("type", "") if isinstance(node, dict) else ""
-    return kind if isinstance(kind, str) else ""
+    """Return the one JSON type besides null that a field has, the empty string for several or unknown ones."""
+    kinds = _types(node) - {"null"}
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def _may_be_null(node: Any) -> bool:
+    return "null" in _types(node)
+
+
+def _types(node: Any) -> set[str]:
+    """Return the JSON types that a field names, its own and those of its alternatives."""
+    if not isinstance(node, dict):
+        return set()
+    kinds = node.get("type", [])
+    found = {kinds} if isinstance(kinds, str) else set(kinds)
+    return found.union(*(_types(branch) for branch in node.get("anyOf", ())))
 
 
 def features_of(dialect: Dialect) -> list[Feature]:

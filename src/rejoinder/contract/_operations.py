@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.contract import _source
+from rejoinder.contract._borrowing import resolve, with_used
 from rejoinder.contract._schemas import Schema, schema_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
-from rejoinder.contract._vocabulary import fail, find, reachable
-from rejoinder.model.verdict import ABSENT
-from rejoinder.validation import escape_key, pointer_keys
+from rejoinder.contract._vocabulary import fail
+from rejoinder.validation import escape_key
 
 _FIELDS: Final = ("method", "path", "query", "body", "reply")
 
@@ -76,21 +76,6 @@ def _schema(source: Source, operation: str, part: str, target: str) -> Schema:
     definitions = schema_of(source, "operations")["$defs"]
     if not isinstance(definitions.get(target), dict):
         raise fail(source.file, f"/x-operations/{operation}", part, f"there is no definition {target!r}")
-    request = schema_of(source, "request")
-    schema: Schema = _filled(definitions[target], request)
-    merged = {**schema, "$defs": {**request["$defs"], **_filled(definitions, request)}}
-    used = reachable(merged)
-    return {**schema, "$defs": {name: node for name, node in merged["$defs"].items() if name in used}}
-
-
-def _filled(node: Any, request: Schema) -> Any:
-    """Return a copy in which a schema with ``x-from`` is the request's; what the request lacks is left out."""
-    if isinstance(node, list):
-        return [child for child in (_filled(child, request) for child in node) if child is not ABSENT]
-    if not isinstance(node, dict):
-        return node
-    if isinstance(node.get("x-from"), str):
-        found = find(request, pointer_keys(node["x-from"]))
-        return found if found is ABSENT else deepcopy(found)
-    filled = {key: _filled(child, request) for key, child in node.items()}
-    return {key: child for key, child in filled.items() if child is not ABSENT}
+    lenders = {name: schema_of(source, name) for name in ("request", "response")}
+    schema = {**definitions[target], "$defs": definitions}
+    return with_used(resolve(schema, lenders, file=source.file, relaxed=False, lender="request"))

@@ -88,6 +88,8 @@ def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, f
             raise fail(where, f"/{key}", key, "this part of the schema cannot be removed, only its members")
     check(done, where, branching=name == "response")
     used = reachable(done, all_of=name in _LIBRARIES)
+    # Other borrowed definitions may lead to this one.
+    used |= {key for key, node in done.get("$defs", {}).items() if "x-from" in node}
     for pointer in overlay.get("add", {}):
         path = pointer_keys(pointer)
         if len(path) == 2 and path[0] == "$defs" and path[1] not in used:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from enum import StrEnum
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rejoinder.contract import _overlay, _source
+from rejoinder.contract._borrowing import resolve, with_used
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
 from rejoinder.errors import ContractError
 
@@ -63,7 +65,18 @@ def schema_of(source: Source, name: str) -> Schema:
         schema = deepcopy(schema)
         schema["properties"]["status"] = {"enum": list(parameters["statuses"])}
         schema["required"] = list(dict.fromkeys([*schema["required"], *parameters["required"]]))
+        schema = with_used(resolve(schema, {"request": schema_of(source, "request")}, file=source.file, relaxed=True))
     return schema
+
+
+@cache
+def event_definitions(source: Source) -> Mapping[str, Schema]:
+    """Return the definitions of the dialect's events with those that they need; not a copy, do not change it."""
+    lenders = {name: schema_of(source, name) for name in ("request", "response")}
+    definitions: Mapping[str, Schema] = resolve(schema_of(source, "events"), lenders, file=source.file, relaxed=True)[
+        "$defs"
+    ]
+    return definitions
 
 
 def request_schema(

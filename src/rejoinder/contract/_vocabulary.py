@@ -204,7 +204,7 @@ class _Checker:
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             raise fail(self._file, at, "required", "it must be a list of names")
         for name in required:
-            if name not in properties:
+            if name not in properties and "x-from" not in node:
                 raise fail(self._file, at, "required", f"{name!r} is required but not among the properties")
         if len(set(required)) != len(required):
             raise fail(self._file, at, "required", "a field is listed twice")
