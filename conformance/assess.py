@@ -12,11 +12,12 @@ from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.conformance.judgement import judge_run, select_rules
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.leniency import measure_leniency
+from rejoinder.conformance.judging.official import PLAN, measure_suite
 from rejoinder.contract import load_dialect
 from rejoinder.errors import ExitCode
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import SAFE_METHODS, Exchange, Outcome
-from rejoinder.model.footer import CoverageResult, LeniencyResult
+from rejoinder.model.footer import CoverageResult, LeniencyResult, SuiteResult
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
 
@@ -29,7 +30,8 @@ class CheckResult:
     that was for another reason than the user's budget or an interrupt. ``resend`` is whether lost requests were sent
     again.
 
-    ``baseline`` is ``None`` without a baseline file; with ``strict`` it fails when entries are out of date.
+    ``baseline`` is ``None`` without a baseline file; with ``strict`` it fails when entries are out of date. ``suite``
+    is ``None`` unless the plan is that of the official suite.
     """
 
     exchanges: list[Exchange] = field(default_factory=list)
@@ -44,6 +46,7 @@ class CheckResult:
     incomplete: bool = False
     baseline: BaselineStatus | None = None
     strict: bool = False
+    suite: SuiteResult | None = None
 
     @property
     def resent(self) -> int:
@@ -82,14 +85,20 @@ class CheckResult:
             "capabilities": [capability.result() for capability in self.run_context.capabilities.values()],
             "leniency": self.leniency,
             "baseline": self.baseline.results(strict=self.strict) if self.baseline else None,
+            "suite": self.suite,
         }
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code of the command; a strict baseline that is out of date counts as a failure."""
+        """The exit code of the command.
+
+        A failed case of the official suite counts as a failure, and so does a strict baseline that is out of date.
+        """
         if self.interrupted:
             return ExitCode.INTERRUPTED
         if any(verdict.status is Status.FAIL for verdict in self.verdicts):
+            return ExitCode.FAILED
+        if self.suite is not None and self.suite.failed:
             return ExitCode.FAILED
         if self.strict and self.baseline is not None and not self.baseline.kept:
             return ExitCode.FAILED
@@ -132,6 +141,7 @@ def assess(
         if name in required and not known.state.is_accepted and not known.state.is_rejected
     ]
     result.leniency = measure_leniency(result.exchanges)
+    result.suite = measure_suite(result.exchanges) if plan == PLAN else None
     if matcher is not None:
         result.baseline, result.strict = matcher.close(result.exchanges), strict
         result.warnings += result.baseline.warnings()

@@ -28,20 +28,25 @@ def called_by(type_: str) -> str:
     return _ANSWERS.get(type_) or (type_.removesuffix(_OUTPUT) if type_.endswith(_OUTPUT) else "")
 
 
-def user_message(text: str) -> Item:
-    """Return the simplest message of a user."""
-    return {"role": "user", "content": text}
+def user_message(text: str, *, typed: bool = False) -> Item:
+    """Return the simplest message of a user, with ``type`` where it is ``typed``."""
+    return {**({"type": "message"} if typed else {}), "role": "user", "content": text}
 
 
 def arrange(
-    items: Iterable[Item], example: Callable[[str], Item | None], *, complete: bool = True, prompt: str = "Say hello."
+    items: Iterable[Item],
+    example: Callable[[str], Item | None],
+    *,
+    complete: bool = True,
+    prompt: str = "Say hello.",
+    typed: bool = False,
 ) -> list[Item]:
     """Return the items as a conversation.
 
     ``example`` gives an item of a type (``None`` if there is none). Every answer is preceded by its question; with
     ``complete`` every question also gets its answer. The conversation begins with a user's message and ends with one
-    unless the last given item is an answer or a user's message already. Ids and call ids are rewritten to be unique and
-    consistent.
+    unless the last given item is an answer or a user's message already; these have ``type`` if ``typed``. Ids and call
+    ids are rewritten to be unique and consistent.
     """
     result = [copy.deepcopy(item) for item in items]
     result = _with_questions(result, example)
@@ -55,11 +60,11 @@ def arrange(
                 result.append(answer)
                 pairs.append((answer, question))
     if not result or result[0].get("role") not in ("user", "system", "developer"):
-        result.insert(0, user_message(prompt))
+        result.insert(0, user_message(prompt, typed=typed))
     last = result[-1]
     asked_for = len(pairs) == given_pairs and called_by(str(last.get("type")))
     if last.get("role") != "user" and not asked_for:
-        result.append(user_message("Continue."))
+        result.append(user_message("Continue.", typed=typed))
     _number(result, pairs)
     return result
 

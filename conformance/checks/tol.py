@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any, Final
 
 from rejoinder.conformance.judging.controls import takes_lists
@@ -27,9 +26,8 @@ from rejoinder.conformance.judging.turns import (
     status_code,
     was_cut,
 )
-from rejoinder.contract import SchemaVariant, load_dialect, request_schema
+from rejoinder.contract import request_schema
 from rejoinder.model.verdict import ABSENT, Problem
-from rejoinder.validation import Validator
 
 CLIENT_CALLS: Final = ("function_call", "custom_tool_call")
 _CLIENT_TOOLS: Final = ("function", "custom")
@@ -349,13 +347,8 @@ def outputs_may_come_in_any_order(case: CaseView) -> Iterator[Problem]:
         yield from _rejected(view, "An input with the outputs of two calls in reverse order", "/input")
 
 
-@cache
-def _sound(dialect: str) -> Validator:
-    return Validator(load_dialect(dialect).request_schema(SchemaVariant.GENERATION))
-
-
 def _is_undisputed(view: ExchangeView) -> bool:
-    return _sound(view.dialect.reference).is_valid(view.request)
+    return view.dialect.sound_requests.is_valid(view.request)
 
 
 _CONTROLS: Final = (Role.CONTROL, role_of(Role.CONTROL, Role.AGAIN))

@@ -20,11 +20,11 @@ from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.fuzz import random_cases
 from rejoinder.conformance.running.in_process import (
-    SECOND_KEY,
     InProcessSender,
     ManualClock,
     learn_form,
     run_in_process,
+    sandbox_target,
 )
 from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
@@ -33,7 +33,6 @@ from rejoinder.model.base_form import BaseForm
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Finding, Status, Verdict
 from rejoinder.sandbox import Sandbox
-from rejoinder.wire.target import Target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Job = TypeVar("Job")
@@ -125,7 +124,7 @@ def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterabl
 
     With ``until`` the run is over as soon as all of these rules have fired. ``required`` names features for CAP-01.
     """
-    target = Target("http://sandbox/v1/responses", setup.model, dialect=setup.dialect, second_key=SECOND_KEY)
+    target = sandbox_target(setup.dialect, model=setup.model)
     clock = ManualClock()
     sandbox = Sandbox(setup.dialect, setup.faults, clock=clock, freedoms=setup.freedoms, min_tokens=setup.min_tokens)
     if setup.learns:

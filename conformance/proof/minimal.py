@@ -21,7 +21,7 @@ import click
 from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.running.case import PlannedCase
 from rejoinder.conformance.running.confirm import ConfirmBudget, Judging, confirm
-from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process, send_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target, send_in_process
 from rejoinder.conformance.running.plan import PLAN_NAMES, build_plan
 from rejoinder.conformance.running.replay import minimal_trial
 from rejoinder.conformance.running.trial import Screen, bytes_of, fresh
@@ -91,7 +91,7 @@ def prove(fault: str, dialect: str, plan: str) -> Iterator[MinimalRow]:
 
 def _sender(dialect: str, faults: Iterable[str]) -> SandboxSender:
     clock = ManualClock()
-    target = Target(_URL, _MODEL, dialect=dialect, second_key=SECOND_KEY)
+    target = sandbox_target(dialect, model=_MODEL, url=_URL)
     return SandboxSender(Sandbox(dialect, tuple(faults), clock=clock), target, clock)
 
 

@@ -17,13 +17,12 @@ from rejoinder.conformance.judging.acceptance import counts_for_acceptance
 from rejoinder.conformance.judging.capabilities import capabilities
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.plan_branches import NO_PLAN, USUAL
-from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import PLAN_NAMES, build_plan
 from rejoinder.contract import dialect_names, features_of, load_dialect
 from rejoinder.contract.branches import Branches
 from rejoinder.model.footer import Acceptance
 from rejoinder.sandbox import Sandbox
-from rejoinder.wire.target import Target
 
 
 def sent(plan: str, dialect: str, *, recalls: bool = True) -> tuple[frozenset[str], frozenset[str]]:
@@ -32,7 +31,7 @@ def sent(plan: str, dialect: str, *, recalls: bool = True) -> tuple[frozenset[st
     Without ``recalls`` only those that it sends to any model, whether it repeats canaries or not.
     """
     clock, spec = ManualClock(), load_dialect(dialect)
-    target = Target("http://sandbox/v1/responses", "parrot", dialect=dialect, second_key=SECOND_KEY)
+    target = sandbox_target(dialect)
     plan_ = build_plan(plan, spec, model="parrot")
     if not recalls:
         plan_ = replace(plan_, cases=tuple(case for case in plan_.cases if not case.recalls))

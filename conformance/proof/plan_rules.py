@@ -14,12 +14,11 @@ from typing import Final
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging import plan_rules
-from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Exchange
 from rejoinder.sandbox import Sandbox
-from rejoinder.wire.target import Target
 
 MAX_CASES: Final = 3
 """How many cases of a plan are listed for a rule; any of them tests it at a correct endpoint."""
@@ -35,7 +34,7 @@ def tested_rules(plan: str, dialect: str) -> dict[str, list[str]]:
     Rules are in the order of the catalogue, cases in that of the plan. A rule that only the whole run tests has none.
     """
     clock = ManualClock()
-    target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
+    target = sandbox_target(dialect, model=None)
     cases: dict[str, list[str]] = {}
     exchanges: list[Exchange] = []
     for batch in run_in_process(_plan(plan, dialect), Sandbox(dialect, clock=clock), target, clock):

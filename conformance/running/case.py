@@ -15,6 +15,7 @@ from rejoinder.contract import Dialect
 from rejoinder.model.base_form import USUAL_FORM, BaseForm
 from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.tags import Tag
+from rejoinder.wire.base_form import fit_body
 from rejoinder.wire.sse import read_events
 
 Replies = Mapping[str, Exchange]
@@ -170,6 +171,10 @@ class CaseContext:
     def least_tokens(self) -> int:
         """The smallest max_output_tokens that the dialect allows."""
         return int(self.dialect.request["min_output_tokens"])
+
+    def allows(self, body: Any) -> bool:
+        """Return whether a body, written in the usual form of the dialect, is valid there beyond dispute."""
+        return self.dialect.sound_requests.is_valid(fit_body(body, self.dialect.usual_form, {}))
 
     def body(self, **fields: Any) -> dict[str, Any]:
         """Return a create body with the model, few output tokens, and the given fields."""

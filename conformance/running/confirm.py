@@ -101,10 +101,12 @@ NO_CONFIRM: Final = ConfirmBudget(reruns=0)
 
 CONFIRM_BUDGETS: Final[Mapping[str, ConfirmBudget]] = {
     "smoke": NO_CONFIRM,
+    "official": NO_CONFIRM,
     "quick": ConfirmBudget(3, failures=40, warnings=10, reduce=24, total=160),
     "full": ConfirmBudget(3, failures=100, warnings=30, reduce=60, total=800),
 }
-"""What each plan may spend by default; ``smoke`` is over before anything is worth confirming."""
+"""What each plan may spend by default. ``smoke`` is over before anything is worth confirming, and ``official`` sends
+nothing but the requests of the suite."""
 
 
 class Sender(Protocol):

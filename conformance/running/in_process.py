@@ -14,8 +14,9 @@ import httpx
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.conformance.running.sequence import CaseRunner, PreparedRequest
+from rejoinder.contract import load_dialect
 from rejoinder.errors import RejoinderError
-from rejoinder.model.base_form import USUAL_FORM, BaseForm
+from rejoinder.model.base_form import BaseForm
 from rejoinder.model.exchange import Exchange, Request
 from rejoinder.model.tags import Tag
 from rejoinder.sandbox import Sandbox, record
@@ -70,9 +71,15 @@ def dry_run(cases: Sequence[PlannedCase], dialect: str, model: str | None = None
     """
     clock = ManualClock()
     sandbox = Sandbox(dialect, clock=clock)
-    target = Target("http://sandbox/v1/responses", _MODEL, dialect=dialect, second_key=SECOND_KEY)
+    target = sandbox_target(dialect)
     named = (case if model is None else renamed(case, model, _MODEL) for case in cases)
     return [send_in_process(case, sandbox, target, clock) for case in named]
+
+
+def sandbox_target(dialect: str, *, model: str | None = _MODEL, url: str = "http://sandbox/v1/responses") -> Target:
+    """Return the target of a sandbox of a dialect in this process: it has two keys, and takes the usual form."""
+    form = load_dialect(dialect).usual_form
+    return Target(url, model, dialect=dialect, second_key=SECOND_KEY, form=form)
 
 
 def send_in_process(case: PlannedCase, sandbox: Sandbox, target: Target, clock: ManualClock) -> list[Exchange]:
@@ -83,7 +90,7 @@ def send_in_process(case: PlannedCase, sandbox: Sandbox, target: Target, clock: 
 async def learn_form(sandbox: Sandbox, target: Target) -> BaseForm:
     """Return the base form of requests that a sandbox in this process takes, as a check run learns it.
 
-    It is the usual form where the sandbox takes none.
+    It is that of the target where the sandbox takes none.
     """
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -96,7 +103,7 @@ async def learn_form(sandbox: Sandbox, target: Target) -> BaseForm:
         with suppress(RejoinderError):
             found, _ = await find_target(target.url, model=target.model, dialect=target.dialect, client=client)
             return found.form
-    return USUAL_FORM
+    return target.form
 
 
 class InProcessSender:

@@ -30,16 +30,15 @@ from rejoinder.conformance.judging.capabilities import features_in_doubt
 from rejoinder.conformance.judging.context import Handling
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.running.case import PlannedCase, RequestSpec, user
+from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec, user
 from rejoinder.conformance.running.confirm import Sender
 from rejoinder.conformance.running.trial import fresh
-from rejoinder.contract import Dialect, Feature, SchemaVariant
+from rejoinder.contract import Dialect, Feature
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import Tag
 from rejoinder.strategies import EndpointProfile, one_factor
 from rejoinder.strategies.profile import SOURCES
-from rejoinder.validation import Validator
 
 Path = tuple[str | int, ...]
 Body = dict[str, Any]
@@ -115,7 +114,7 @@ class IsolationSearch:
             if counts_for_acceptance(exchange) and exchange.request.body
         ]
         self._model = model
-        self._valid = Validator(dialect.request_schema(SchemaVariant.GENERATION))
+        self._is_valid = CaseContext(dialect, model).allows
         self._on_progress = on_progress
         self._numbers = 0
         self._known: dict[str, Handling] = {}
@@ -144,7 +143,7 @@ class IsolationSearch:
             self._known[key] = how
         if how not in (Handling.REFUSED, Handling.SERVER_ERROR) or key in self._rejected:
             return
-        if self._valid.is_valid(body):
+        if self._is_valid(body):
             self._rejected[key] = body
             self._sizes[key] = _size(body)
             self._unpaired.append(body)
@@ -291,7 +290,7 @@ class IsolationSearch:
             new = branches[suspect] - self.log.accepted
             if new and not any(one in new for one in claimed):
                 left.append(suspect)
-        if not left or not self._valid.is_valid(self._built(body, left)):
+        if not left or not self._is_valid(self._built(body, left)):
             return
         if await self._try(self._built(body, left)) is Handling.ACCEPTED or len(left) == 1:
             return
@@ -330,7 +329,7 @@ class IsolationSearch:
     def _without(self, body: Body) -> Body | None:
         """Return a body without what no accepted request has: the smallest place of it that can go."""
         outer = outermost(self._new(body))
-        for path in sorted(_removable(body, self._valid.is_valid), key=len, reverse=True):
+        for path in sorted(_removable(body, self._is_valid), key=len, reverse=True):
             smaller = _stripped(body, [path])
             if not outer & self._branches(smaller) and self._branches(smaller) <= self.log.accepted:
                 return smaller
@@ -340,7 +339,7 @@ class IsolationSearch:
         assert self._base is not None
         kept = {path for suspect in suspects for path in suspect}
         smaller = build(body, self._base, set(), beside=kept)
-        return smaller if self._valid.is_valid(smaller) else None
+        return smaller if self._is_valid(smaller) else None
 
     async def _split_calls(self) -> None:
         """Send calls without their outputs, where both were never accepted.
@@ -354,7 +353,7 @@ class IsolationSearch:
                 continue
             calls = [item for item in items if not _is_output(item)]
             smaller = {**body, "input": calls}
-            if len(calls) == len(items) or not self._valid.is_valid(smaller):
+            if len(calls) == len(items) or not self._is_valid(smaller):
                 continue
             known = _key(smaller) in self._known
             if await self._try(smaller) is not Handling.ACCEPTED and not known:
@@ -372,7 +371,7 @@ class IsolationSearch:
                 continue
             places = [
                 path
-                for path in _removable(body, self._valid.is_valid)
+                for path in _removable(body, self._is_valid)
                 if len(path) > 1 and self._new(body) - self._new(_stripped(body, [path]))
             ]
             await self._thin(body, [path for path in places if not any(_starts(path, other) for other in places)])
@@ -382,7 +381,7 @@ class IsolationSearch:
         if not places:
             return
         smaller = _stripped(body, places)
-        if self._valid.is_valid(smaller) and self._new(smaller) != self._new(body):
+        if self._is_valid(smaller) and self._new(smaller) != self._new(body):
             await self._try(smaller)
         if len(places) > 1:
             middle = len(places) // 2
@@ -426,9 +425,9 @@ class IsolationSearch:
         assert self._base is not None
         rest = {name: value for name, value in self._base.items() if name not in (feature.example or {})}
         body = {**rest, **copy.deepcopy(dict(feature.example or {}))}
-        if not self._valid.is_valid(body) or not feature.is_used(body):
+        if not self._is_valid(body) or not feature.is_used(body):
             return None
-        for path in sorted(_removable(body, self._valid.is_valid), key=lambda path: (-len(path), str(path))):
+        for path in sorted(_removable(body, self._is_valid), key=lambda path: (-len(path), str(path))):
             smaller = _stripped(body, [path])
             if "input" in smaller and not feature.is_used(smaller):
                 return body, smaller
@@ -464,7 +463,7 @@ def _is_context(items: list[Any], group: Sequence[int]) -> bool:
 def _is_plain_message(item: Any) -> bool:
     return (
         isinstance(item, dict)
-        and item.keys() == {"role", "content"}
+        and item.keys() - {"type"} == {"role", "content"}
         and item["role"] == "user"
         and (isinstance(item["content"], str))
     )

@@ -6,19 +6,24 @@ where a rule needs a particular situation (a stream, a call, a cut, a refusal).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from rejoinder.conformance.running.case import LONG, TINY, CaseContext, PlannedCase, plain_and_streamed
+from rejoinder.conformance.judging.official import PLAN as OFFICIAL
+from rejoinder.conformance.judging.official import load_suite, suite_of
+from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.running.case import LONG, TINY, CaseContext, PlannedCase, RequestSpec, plain_and_streamed
 from rejoinder.conformance.running.cases import cap, handwritten_cases
-from rejoinder.contract import Dialect, SchemaVariant
+from rejoinder.contract import Dialect
 from rejoinder.errors import UsageError
-from rejoinder.model.base_form import USUAL_FORM, BaseForm
+from rejoinder.model.base_form import BaseForm
 from rejoinder.model.tags import Tag
 from rejoinder.strategies import EndpointProfile, each_choice
-from rejoinder.validation import Validator
+from rejoinder.wire.base_form import fit_body
 
 PLAN_NAMES: Final = ("smoke", "quick", "full")
+"""The plans that every dialect has, the smallest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +50,26 @@ def build_plan(
     dialect: Dialect,
     *,
     model: str | None = None,
-    form: BaseForm = USUAL_FORM,
+    form: BaseForm | None = None,
     models: tuple[str, ...] = (),
 ) -> Plan:
     """Return a plan for an endpoint with that model (``None``: requests name no model) that takes requests of a form.
 
-    ``models`` are those that the endpoint lists.
+    ``form`` is by default the usual one of the dialect. ``models`` are those that the endpoint lists.
 
     ``smoke``: is this a Responses endpoint, does it stream right (about 17 requests). ``quick``: every input variant in
     its simplest form, plain and streamed. ``full``: every branch of the contract, one instance of an item at a time,
-    plain and streamed. Raises :class:`UsageError` for another name.
+    plain and streamed. ``official``: the requests of the compliance suite that is published with the dialect, as they
+    are. Raises :class:`UsageError` for another name, and for a dialect that has no suite.
     """
+    if name == OFFICIAL:
+        return Plan(name, tuple(_suite_cases(dialect, model)))
     if name not in PLAN_NAMES:
-        raise UsageError(f'"{name}" is not a test plan.', f"Use one of {', '.join(PLAN_NAMES)}.")
-    sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
+        raise UsageError(f'"{name}" is not a test plan.', f"Use one of {', '.join([*PLAN_NAMES, OFFICIAL])}.")
+    form = dialect.usual_form if form is None else form
     context = CaseContext(dialect, model, form=form, models=models)
-    cases = [case for case in handwritten_cases(context, name) if _is_undisputed(case, sound)]
+    written = (_in_usual_form(case, context) for case in handwritten_cases(context, name))
+    cases = [case for case in written if _is_undisputed(case, context)]
     if name == "full":
         cases.extend(cap.feature_cases(context, cases))
     if name != "smoke":
@@ -70,10 +79,50 @@ def build_plan(
     return Plan(name, tuple(cases))
 
 
-def _is_undisputed(case: PlannedCase, sound: Validator) -> bool:
+def _suite_cases(dialect: Dialect, model: str | None) -> Iterator[PlannedCase]:
+    """Yield the cases of the official suite that are sent. No base form changes their bodies."""
+    suite = suite_of(dialect)
+    if suite is None:
+        raise UsageError(
+            f"Plan {OFFICIAL} needs a dialect with an official compliance suite, and {dialect.label} has none.",
+            f"Use --dialect {load_suite().dialect}.",
+        )
+    for case in suite.cases:
+        if case.body is None:
+            continue
+        named = {"model": model} if case.model and model is not None else {}
+        body = {**named, **case.body, **({"stream": True} if case.streamed else {})}
+        create = not case.path
+        request = RequestSpec(
+            Role.STREAM if case.streamed else Role.PLAIN if create else case.path,
+            body,
+            (Tag.VALID,) if create else (),
+            path=() if create else (case.path,),
+            keeps=("input", "max_output_tokens", "stream"),
+        )
+        yield PlannedCase(case.id, f"{case.title}, from the {suite.name}.", (request,))
+
+
+def _in_usual_form(case: PlannedCase, context: CaseContext) -> PlannedCase:
+    """Return the case with its create bodies in the usual form of the dialect; those made of replies get it when sent.
+
+    So whatever compares the bodies of a plan with the request schema finds nothing in them that is never sent.
+    """
+    return replace(
+        case,
+        requests=tuple(
+            spec
+            if callable(spec.body) or spec.path
+            else replace(spec, body=fit_body(spec.body, context.dialect.usual_form, {}, keeps=spec.keeps))
+            for spec in case.requests
+        ),
+    )
+
+
+def _is_undisputed(case: PlannedCase, context: CaseContext) -> bool:
     """Whether what the case calls valid is valid in the dialect; what only another dialect has is not sent."""
     bodies = [request.body for request in case.requests if Tag.VALID in request.tags and isinstance(request.body, dict)]
-    return all(sound.is_valid(body) for body in bodies)
+    return all(context.allows(body) for body in bodies)
 
 
 def _cap(body: Any) -> int:

@@ -18,13 +18,13 @@ from uuid import uuid4
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec
 from rejoinder.conformance.running.in_process import dry_run
 from rejoinder.conformance.running.script import BodyTemplate, PathTemplate, QueryTemplate
-from rejoinder.contract import Dialect, SchemaVariant
+from rejoinder.contract import Dialect
 from rejoinder.errors import RejoinderError
 from rejoinder.formatting import one_line
 from rejoinder.model.exchange import Chunk, Exchange, parse_json
 from rejoinder.model.tags import ON_PURPOSE, Tag
 from rejoinder.strategies import one_change, without_source
-from rejoinder.validation import SchemaError, Validator
+from rejoinder.validation import SchemaError
 from rejoinder.wire.client import encode_json
 from rejoinder.wire.target import Target
 
@@ -73,7 +73,7 @@ class Screen:
     def __init__(self, target: Target, dialect: Dialect) -> None:
         self._target = target
         self._dialect = dialect
-        self.validator = Validator(dialect.request_schema(SchemaVariant.GENERATION))
+        self.validator = dialect.sound_requests
         self._dry: dict[str, list[list[Exchange]]] = {}
         self._single: dict[bytes, bool] = {}
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from rejoinder.contract import load_dialect
+from rejoinder.errors import UsageError
 from rejoinder.load.schedule.traces import BLOCK_TOKENS, TraceEntry, read_trace
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.canaries import slot_canary
 from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.distributions import Distribution
 from rejoinder.load.workload.filler_text import filler_text
-from rejoinder.load.workload.profiles import RequestKind, load_profile
+from rejoinder.load.workload.profiles import Profile, RequestKind, load_profile, shipped_profiles
 from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.wire.base_form import fit_body
 from rejoinder.wire.request_options import read_request_options
@@ -56,7 +59,7 @@ class RequestSource:
         self.extra_body = read_request_options(extra_body=settings.extra_body).extra_body
         self.trace: tuple[TraceEntry, ...] = read_trace(settings.trace) if settings.trace else ()
         if settings.profile:
-            self.kinds: tuple[RequestKind, ...] = load_profile(settings.profile).kinds
+            self.kinds: tuple[RequestKind, ...] = _spoken(load_profile(settings.profile), settings.dialect)
         else:
             corpus = tuple(read_corpus(Path(settings.bodies))) if settings.bodies else ()
             self.kinds = (RequestKind(name="", prompt=settings.prompt, corpus=corpus),)
@@ -75,6 +78,25 @@ class RequestSource:
         request = self.conversation(slot).next(None)
         assert request is not None
         return request.body
+
+
+def _spoken(profile: Profile, dialect: str) -> tuple[RequestKind, ...]:
+    """Return the kinds of requests of a profile, without the bodies of a built-in corpus that the dialect lacks."""
+    if profile.path not in shipped_profiles().values() or not any(kind.corpus for kind in profile.kinds):
+        return profile.kinds
+    spec = load_dialect(dialect)
+
+    def is_spoken(kind: RequestKind, body: Mapping[str, Any]) -> bool:
+        return spec.sound_requests.is_valid(fit_body({"model": "m", **kind.body, **body}, spec.usual_form, {}))
+
+    kept = [replace(kind, corpus=tuple(one for one in kind.corpus if is_spoken(kind, one))) for kind in profile.kinds]
+    for kind, before in zip(kept, profile.kinds, strict=True):
+        if before.corpus and not kind.corpus:
+            raise UsageError(
+                f"No request of the profile {profile.name} is valid in the dialect {spec.label}.",
+                "Choose another --profile, or write one for the dialect.",
+            )
+    return tuple(kept)
 
 
 class Conversation:

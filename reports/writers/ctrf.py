@@ -14,6 +14,7 @@ from rejoinder.reports.parts.baseline import PART as BASELINE
 from rejoinder.reports.parts.capabilities import PART as CAPABILITIES
 from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.load import PART as LOAD
+from rejoinder.reports.parts.suite import PART as SUITE
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.parts.warnings import PART as WARNINGS
@@ -35,14 +36,19 @@ _OBJECTIVE: Final = {"pass": "passed", "warn": "passed", "fail": "failed"}
 """What an objective counts as; those that are no verdict are left out."""
 
 
+_SUITE: Final = {"pass": "passed", "fail": "failed", "untested": "skipped"}
+"""What a case of the official suite counts as, by its sign."""
+
+
 def render_ctrf(run: Run) -> str:
     """Return the run as one CTRF document.
 
     A broken MUST rule is ``failed``, a rule that could not be checked or is blocked is ``other``; declined, not tested
     and not applicable rules are ``skipped`` with their reason, and so are known failures (``rawStatus`` ``known``). A
     broken SHOULD rule is ``passed`` with ``rawStatus`` ``warn`` and its message, so that the summary fails exactly when
-    the run's exit code says so. A load run is one test, and so are the entries that fail a strict baseline. A run that
-    tested nothing, or was cut short, has one failed test.
+    the run's exit code says so. A load run is one test, and so are the entries that fail a strict baseline. Each case
+    of the official suite is one; those that were not sent are ``skipped``. A run that tested nothing, or was cut short,
+    has one failed test.
     """
     report = read_report(run)
     begun, ended = _milliseconds(run.header.started_at), _milliseconds(run.ended_at)
@@ -62,6 +68,18 @@ def render_ctrf(run: Run) -> str:
         tests.append(
             _case("baseline", "baseline", "failed", "failed", baseline.outdated[0], "\n".join(baseline.outdated))
         )
+    official = report.get(SUITE)
+    tests += [
+        _case(
+            f"official {row.case}",
+            f"{row.case} {row.title}".strip(),
+            _SUITE[row.sign],
+            row.verdict,
+            row.reasons[0] if row.reasons else "",
+            "\n".join([*row.reasons, *([f"rules: {row.found}"] if row.found else [])]),
+        )
+        for row in (official.rows if official else ())
+    ]
     problem = run_problem(run, report)
     if problem:
         tests.append(_case("run", "run", "failed", "error", problem))

@@ -17,6 +17,8 @@ from rejoinder.reports.parts.contract import PART as CONTRACT
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary
+from rejoinder.reports.parts.suite import PART as SUITE
+from rejoinder.reports.parts.suite import SuiteRow
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.parts.verdict import PART as VERDICT
 from rejoinder.reports.rules import ReportedRule, Severity, unfinished_reason
@@ -32,7 +34,8 @@ def render_junit(run: Run) -> str:
     applicable rules are skipped with their reason, and so are those that are broken as the baseline says. A broken
     SHOULD rule passes and says so in ``system-out``, so that a build breaks exactly when the run's exit code says so. A
     load run is one case, which fails when a request failed, and one for each objective and each limit of a change.
-    Entries that fail a strict baseline are one case. A run that tested nothing, or was cut short, has one errored case.
+    Entries that fail a strict baseline are one case. Each case of the official suite is one; those that were not sent
+    are skipped. A run that tested nothing, or was cut short, has one errored case.
     """
     report = read_report(run)
     begun, ended = run.header.started_at, run.ended_at
@@ -50,11 +53,14 @@ def render_junit(run: Run) -> str:
     for rule in report.rules:
         _add_rule(suite, rule)
     load, baseline, problem = report.get(LOAD), report.get(BASELINE), run_problem(run, report)
+    official = report.get(SUITE)
     if load and load.started:
         _add_load(suite, load)
     if baseline and baseline.outdated:
         failure = {"message": baseline.outdated[0], "type": "baseline"}
         ET.SubElement(_add_case(suite, "baseline"), "failure", failure).text = "\n".join(baseline.outdated)
+    for row in official.rows if official else ():
+        _add_suite_case(suite, row)
     if problem:
         ET.SubElement(_add_case(suite, "run"), "error", {"message": problem})
     counts = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
@@ -119,6 +125,18 @@ def causes_of(rule: ReportedRule) -> list[str]:
 def known_text(rule: ReportedRule) -> str:
     """Return why a baseline expects findings of a rule; empty when it expects none."""
     return "; ".join(dict.fromkeys(finding.known for finding in rule.findings if finding.known))
+
+
+def _add_suite_case(suite: ET.Element, row: SuiteRow) -> None:
+    case = _add_case(suite, f"{row.case} {row.title}".strip(), "official suite")
+    reasons = "\n".join(row.reasons)
+    if row.sign == "fail":
+        message = row.reasons[0] if row.reasons else row.verdict
+        ET.SubElement(case, "failure", {"message": message, "type": "official suite"}).text = reasons
+    elif row.sign == "untested":
+        ET.SubElement(case, "skipped", {"message": f"{row.verdict}: {reasons}"})
+    if row.found:
+        ET.SubElement(case, "system-out").text = f"rules: {row.found}"
 
 
 def _add_load(suite: ET.Element, load: LoadSummary) -> None:

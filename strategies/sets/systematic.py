@@ -589,7 +589,14 @@ def _body(root: Object, items: list[Item]) -> Body:
 
 
 def _arranged(root: Object, items: list[Item], *, complete: bool) -> list[Item]:
-    return arrange(items, _examples(root).get, complete=complete, prompt=_PROMPT)
+    return arrange(items, _examples(root).get, complete=complete, prompt=_PROMPT, typed=_messages_need_type(root))
+
+
+@cache
+def _messages_need_type(root: Object) -> bool:
+    """Whether no variant of a message may leave ``type`` out."""
+    messages = (node for _, node in _variants(root) if any(item.name == "role" for item in node.fields))
+    return all(item.required for node in messages for item in node.fields if item.name == "type")
 
 
 @cache

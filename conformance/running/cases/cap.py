@@ -20,6 +20,7 @@ from rejoinder.conformance.running.case import (
 )
 from rejoinder.contract import features_of
 from rejoinder.model.tags import Tag
+from rejoinder.wire.base_form import fit_body
 
 _ROOM: Final = 4 * ROOMY
 """Tokens for an answer that is short, after reasoning that may not be."""
@@ -34,8 +35,7 @@ def probes(context: CaseContext) -> Iterator[PlannedCase]:
     """Yield the questions that show the model's abilities, on which checks of many families depend."""
     body = context.body
     hello = "Say hello."
-    kind = {"type": "message"} if context.dialect.request.get("messages_need_type") else {}
-    listed = [{**kind, **item} for item in user(hello)]
+    listed = fit_body(body(input=user(hello)), context.dialect.usual_form, {})["input"]
     yield PlannedCase(
         "basic.input",
         "One prompt as a string and as a list with one user message.",

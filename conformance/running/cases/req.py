@@ -77,7 +77,7 @@ class _FormCases:
     def __init__(self, context: CaseContext) -> None:
         self.context = context
         self.name = context.dialect.reference
-        self._sound = Validator(context.dialect.request_schema(SchemaVariant.GENERATION))
+        self._sound = context.dialect.sound_requests
         self._possible = Validator(context.dialect.request_schema(SchemaVariant.PERMISSIVE))
         self._open = frozenset(context.dialect.request["disputed_forms"])
         self._seen: set[str] = set()

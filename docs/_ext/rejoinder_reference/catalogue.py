@@ -16,11 +16,14 @@ from rejoinder.contract import (
     DEFAULT_DIALECT,
     Dialect,
     dialect_names,
+    documents_with_sentences,
     features_of,
     load_dialect,
+    load_documents,
     load_families,
     load_features,
     load_rules,
+    load_sentences,
 )
 from rejoinder.sandbox import FAULTS, FREEDOMS, SERVER_FAULTS
 from rejoinder.sandbox.defects import classes_of, load_defects
@@ -38,6 +41,7 @@ def pages() -> dict[str, str]:
         "features": _features(),
         "faults": _faults(),
         "freedoms": _freedoms(),
+        "sentences": _sentences(),
     }
     for family, title in load_families().items():
         found[f"rules/{family.lower()}"] = _family(family, title)
@@ -132,6 +136,42 @@ def _dialects() -> str:
         if len({rule.level_in(name) for name in found}) > 1
     ]
     return md.page("Dialects", *lines, *md.table(["rule", *head[1:]], levels))
+
+
+def _sentences() -> str:
+    """Return the sentences of the specification texts with the rules that test them."""
+    lines = [
+        "These are the sentences of a specification's text that contain MUST, SHOULD or MAY, in their order and in "
+        "rejoinder's words. Each has the rules that test it, or the reason why no rule does.",
+        "",
+    ]
+    documents, catalogue = load_documents(), load_rules()
+    for name in documents_with_sentences():
+        document, sentences = documents[name], load_sentences(name)
+        tested = sum(any(not catalogue[rule].unchecked for rule in one.rules) for one in sentences)
+        lines += [
+            f"## {md.text(document['name'])}",
+            "",
+            f"[{md.text(document['name'])}]({document['url']}), {md.text(document['revision'])}. "
+            f"Rules test {tested} of the {len(sentences)} sentences.",
+            "",
+        ]
+        rows = [
+            (
+                str(number),
+                md.text(one.text),
+                ", ".join(_tested_by(rule) for rule in one.rules) or "–",
+                md.text(one.reason),
+            )
+            for number, one in enumerate(sentences, 1)
+        ]
+        lines += md.table(["", "sentence", "rules", "not tested"], rows)
+    return md.page("Sentences of the specifications", *lines)
+
+
+def _tested_by(rule: str) -> str:
+    """Return a link to a rule; one that no check tests yet is marked."""
+    return rule_link(rule) + (" (not tested)" if load_rules()[rule].unchecked else "")
 
 
 def _value(value: Any) -> str:

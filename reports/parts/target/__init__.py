@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.text import Text
 
-from rejoinder.contract import dialect_label
+from rejoinder.contract import dialect_label, dialect_names, load_dialect
 from rejoinder.formatting import format_seconds, format_time, one_line, plural, printable
 from rejoinder.model.header import RunTarget
 from rejoinder.model.runfile import Run
@@ -66,7 +66,8 @@ def read(report: ReportModel) -> RunFacts:
 def _form(target: RunTarget) -> str:
     """Return how requests differ from the usual form, and what was added to them; empty if nothing."""
     added = target.request
-    parts = target.form.traits()
+    usual = load_dialect(target.dialect).usual_form if target.dialect in dialect_names() else None
+    parts = target.form.traits(usual)
     if added is not None:
         parts += [f"extra field {name}" for name in added.extra_body]
         parts += [f"header {name}" for name in (*(name for name, _ in added.headers), *added.header_env)]

@@ -21,6 +21,7 @@ from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.load import LoadSummary, load_figures
 from rejoinder.reports.parts.search import PART as SEARCH
+from rejoinder.reports.parts.suite import PART as SUITE
 from rejoinder.reports.parts.target import PART as TARGET
 from rejoinder.reports.rules import JUDGED, Severity, catalogue, partial_reason
 from rejoinder.reports.terminal_text import wrap
@@ -66,7 +67,7 @@ def _said(report: ReportModel) -> Said:
     if failed := counts[Severity.FAIL]:
         defects = plural(count_defects(report.defects, report.rules).defects, "defect")
         sentence = f"{defects}: {failed:,} of {max(musts, failed):,} MUST rules checked failed."
-        return Severity.FAIL, "Does not conform", sentence, _also(counts, lost), under_load
+        return Severity.FAIL, "Does not conform", sentence, _also(counts, lost), _suite(report), under_load
     baseline = report.get(BASELINE)
     if baseline and baseline.outdated and not run.interrupted:
         entries = plural(len(baseline.outdated), "fixed or stale entry", "fixed or stale entries")
@@ -77,6 +78,11 @@ def _said(report: ReportModel) -> Said:
             _also(counts, lost),
             under_load,
         )
+    suite = report.get(SUITE)
+    if suite and suite.failed and not run.interrupted:
+        cases = plural(len(suite.failed), "case")
+        passed = _passed(counts, musts, lost, checked) if checked else "No rule was checked."
+        return Severity.FAIL, f"{cases} of the official suite failed", passed, _also(counts, lost), _untested(report)
     if checked:
         passed = _passed(counts, musts, lost, checked)
         if load is not None and (load.intolerable or load.missed):
@@ -98,7 +104,7 @@ def _said(report: ReportModel) -> Said:
         if counts[Severity.WARN]:
             return Severity.WARN, "Conforms, with warnings", passed, _also(counts, lost), _untested(report), under_load
         passed = f"{checked:,} of {plural(checked, 'rule')} checked passed."
-        return Severity.PASS, "Conforms", passed, _untested(report), under_load
+        return Severity.PASS, "Conforms", passed, _suite(report), _untested(report), under_load
     if load is not None and load.started:
         return _said_of_load(report, load)
     problem = one_line(run.problem, 500)
@@ -185,6 +191,12 @@ def _untested(report: ReportModel) -> str:
     untested = report.counts.get(Severity.UNTESTED, 0)
     plan = f"Plan {one_line(report.run.header.plan, 40)}" if report.run.header.plan else "The run"
     return f"{plan} did not test {plural(untested, 'rule')}." if untested else ""
+
+
+def _suite(report: ReportModel) -> str:
+    """Return in a sentence how the official suite ended; empty for a run of another plan."""
+    suite = report.get(SUITE)
+    return f"Official suite: {suite.brief}." if suite else ""
 
 
 def _load_sentence(load: LoadSummary | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from rejoinder.cli._help import ENDPOINT, OUTPUT, RULES, GroupedOption, Page
 from rejoinder.cli._progress import Steps
@@ -47,7 +48,7 @@ _PLAN: Final = "Test plan"
     groups=[ENDPOINT, _PLAN, RULES, OUTPUT],
     exit_codes={
         0: "No MUST rule failed.",
-        1: "A MUST rule failed.",
+        1: "A MUST rule failed, or a case of the official suite (--plan official).",
         2: "Nothing could be tested.",
         3: EXIT_CODES[ExitCode.INCOMPLETE],
         130: EXIT_CODES[ExitCode.INTERRUPTED],
@@ -60,6 +61,10 @@ _PLAN: Final = "Test plan"
         ),
         ("Check the rules for event streams only.", "rejoinder check http://127.0.0.1:8000 --select 'SSE-*,EVT-*'"),
         ("Send random requests for ten minutes.", "rejoinder check http://127.0.0.1:8000 --plan fuzz --budget 10min"),
+        (
+            "Send the official compliance suite of Open Responses.",
+            "rejoinder check http://127.0.0.1:8000 --plan official",
+        ),
         ("Accept known failures in CI.", "rejoinder check http://127.0.0.1:8000 --baseline known.toml --quiet"),
     ],
 )
@@ -72,11 +77,11 @@ _PLAN: Final = "Test plan"
     "--plan",
     cls=GroupedOption,
     group=_PLAN,
-    type=click.Choice(["smoke", "quick", "full", "fuzz"]),
+    type=click.Choice(["smoke", "quick", "full", "official", "fuzz"]),
     default="quick",
     show_default=True,
-    help="Test plan: smoke (~17 requests), quick (~180), full (all contract branches) or fuzz (random requests until "
-    "--budget is used up).",
+    help="Test plan: smoke (~17 requests), quick (~180), full (all contract branches), official (the 9 requests of the "
+    "Open Responses compliance suite, with its verdicts) or fuzz (random requests until --budget is used up).",
 )
 @click.option(
     "--concurrency",
@@ -165,16 +170,21 @@ def command(
     """
     from rejoinder.conformance.assess import rule_count
     from rejoinder.conformance.judgement import select_rules
+    from rejoinder.conformance.judging.official import PLAN as OFFICIAL
+    from rejoinder.conformance.judging.official import load_suite
     from rejoinder.contract import every_feature, load_dialect, read_features
 
+    plan = "full" if certify else plan
+    if plan == OFFICIAL and click.get_current_context().get_parameter_source("dialect") is ParameterSource.DEFAULT:
+        dialect = load_suite().dialect
     spec = load_dialect(dialect)
     required = every_feature(spec) if certify else read_features(require, spec)
     if required and not any(rule.id == "CAP-01" for rule in select_rules(select)):
         raise UsageError("--select leaves out CAP-01, the rule for required features.", "Add CAP-01 to --select.")
     if not rule_count(dialect, select):
         raise UsageError(f'--select "{select}" matches no rule.', "`rejoinder rules` lists the rules.")
-    if required and plan == "fuzz":
-        raise UsageError("Plan fuzz cannot test required features.", "Use --require with --plan quick or full.")
+    if required and plan in ("fuzz", OFFICIAL):
+        raise UsageError(f"Plan {plan} cannot test required features.", "Use --require with --plan quick or full.")
     expected = load_baseline(baseline, strict=baseline_strict)
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     request = read_requests(sending, key, second_key)
@@ -187,7 +197,7 @@ def command(
             second_key=second_key,
             request=request,
             dialect=dialect,
-            plan_name="full" if certify else plan,
+            plan_name=plan,
             select=select,
             required=required,
             baseline=expected,
@@ -271,11 +281,11 @@ def check_endpoint(
         if confirm_budget.total:
             more.append(f"{plural(confirm_budget.total, 'request')} to confirm and minimise failures")
         also = f", plus up to {' and '.join(more)}" if more else ""
-        limited = target.form.max_output_tokens
+        limited = target.form.max_output_tokens and plan.output_tokens > 0
         tokens = f"with at most {plan.output_tokens:,} output tokens" if limited else "without a limit of output tokens"
         steps.say(f"Plan {plan.name}: {requests} {tokens}{also}")
-    if target.form.traits():
-        steps.say(f"Request form: {', '.join(target.form.traits())}")
+    if traits := target.form.traits(load_dialect(dialect).usual_form):
+        steps.say(f"Request form: {', '.join(traits)}")
     for warning in target.warnings:
         steps.say(f"Warning: {warning}")
     total = budget.requests if fuzzing and budget is not None else plan.requests

@@ -122,6 +122,7 @@ def command(
     rejoinder also checks the measured responses against the API contract. A response does not count as a success if it
     breaks a MUST rule and its content is lost or cannot be read. Other broken rules are shown beside the figures.
     """
+    from rejoinder.contract import load_dialect
     from rejoinder.load.plan import make_plan
 
     names = {one.flag.replace("-", "_"): name for name, one in all_options().items() if one.flag}
@@ -135,8 +136,8 @@ def command(
         target = record.discover(url, key=key, request=request, model=model, dialect=dialect, deadline=deadline)
         form = target.form.input.value
         settings = replace(plan.settings, url=target.url, model=target.model or "", input_form=form)
-        if target.form.traits():
-            steps.say(f"Request form: {', '.join(target.form.traits())}")
+        if traits := target.form.traits(load_dialect(dialect).usual_form):
+            steps.say(f"Request form: {', '.join(traits)}")
         other = None
         if plan.against:
             steps.step(f"Connecting to {plan.against}")

@@ -176,8 +176,8 @@ def command(
             replayed=origin,
         )
         steps.say(f"{target.url}, dialect {dialect.label}")
-        if target.form.traits():
-            steps.say(f"Request form: {', '.join(target.form.traits())}")
+        if traits := target.form.traits(dialect.usual_form):
+            steps.say(f"Request form: {', '.join(traits)}")
         most = sum(often * size_of(trial)[0] for trial, _, often in shared.values())
         what = f"the requests of {plural(len(wanted), 'finding')}" if every else description
         steps.say(f"Sending {what}, at most {plural(most, 'request')}")

@@ -22,6 +22,8 @@ beside this module are the only source:
     the features that an endpoint may have or lack, and which requests use one (:func:`features_of`).
 ``documents.toml``
     the documents that rules cite, each with its link, revision and the day on which it was read.
+``sentences.toml``
+    the sentences of the text of a specification, each with the rules that test it (:func:`load_sentences`).
 ``rules/*.toml``
     the rule catalogue, one file per family; what a row holds is described in ``_rules.py``. :func:`read_rules` reads
     custom rows from another folder.
@@ -52,6 +54,7 @@ from rejoinder.contract._rules import (
     speaks_for,
 )
 from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
+from rejoinder.contract._sentences import Sentence, documents_with_sentences, load_sentences
 from rejoinder.contract._source import (
     DEFAULT_DIALECT,
     dialect_family,
@@ -73,6 +76,7 @@ __all__ = [
     "Reading",
     "Rule",
     "SchemaVariant",
+    "Sentence",
     "Within",
     "cite",
     "client_of",
@@ -81,6 +85,7 @@ __all__ = [
     "dialect_label",
     "dialect_names",
     "dialect_summaries",
+    "documents_with_sentences",
     "every_feature",
     "extension_records",
     "family_modules",
@@ -93,6 +98,7 @@ __all__ = [
     "load_operations",
     "load_rules",
     "load_schema",
+    "load_sentences",
     "proven_faults",
     "read_catalogue",
     "read_features",

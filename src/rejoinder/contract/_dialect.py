@@ -20,6 +20,7 @@ from rejoinder.contract._schemas import Schema, SchemaVariant, event_definitions
 from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
 from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import UsageError, suggest
+from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.model.verdict import Level
 from rejoinder.validation import Validator, escape_key, pointer_keys
 
@@ -150,6 +151,11 @@ class Dialect:
         """The names of the request's fields."""
         return frozenset(self.request_schema()["properties"])
 
+    @cached_property
+    def sound_requests(self) -> Validator:
+        """The validator of requests that are valid beyond dispute: the variant ``generation`` of the request schema."""
+        return Validator(variant_of(self._from, SchemaVariant.GENERATION))
+
     def schema(self, name: str) -> Schema:
         """Return a fresh copy of the dialect's schema of that name (as :func:`~rejoinder.contract.load_schema`)."""
         return deepcopy(schema_of(self._from, name))
@@ -179,6 +185,11 @@ class Dialect:
     def request_schema(self, variant: SchemaVariant = SchemaVariant.PERMISSIVE) -> Schema:
         """Return a fresh copy of the dialect's request schema in the given variant."""
         return deepcopy(variant_of(self._from, variant))
+
+    @cached_property
+    def usual_form(self) -> BaseForm:
+        """The form of requests that every endpoint of the dialect accepts: messages have ``type`` if they need it."""
+        return BaseForm(input=InputForm.TYPED_LIST if self.request["messages_need_type"] else InputForm.LIST)
 
     def level_of(self, rule: Rule) -> Level:
         """Return the level of the rule here: that of the nearest dialect of the family that has one of its own."""
@@ -309,8 +320,7 @@ def _types(node: Any) -> set[str]:
 
 def features_of(dialect: Dialect) -> list[Feature]:
     """Return the features that a dialect defines: those whose example or operation it has."""
-    sound = Validator(dialect.request_schema(SchemaVariant.GENERATION))
-    return [feature for feature in load_features().values() if _defines(dialect, sound, feature)]
+    return [feature for feature in load_features().values() if _defines(dialect, feature)]
 
 
 def every_feature(dialect: Dialect) -> frozenset[str]:
@@ -334,7 +344,7 @@ def read_features(names: Iterable[str], dialect: Dialect) -> frozenset[str]:
     return frozenset(found)
 
 
-def _defines(dialect: Dialect, sound: Validator, feature: Feature) -> bool:
+def _defines(dialect: Dialect, feature: Feature) -> bool:
     if feature.operation:
         return feature.operation in dialect.operations
-    return sound.is_valid({"input": "Hi", "model": "m", **(feature.example or {})})
+    return dialect.sound_requests.is_valid({"input": "Hi", "model": "m", **(feature.example or {})})

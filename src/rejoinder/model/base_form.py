@@ -49,9 +49,12 @@ class BaseForm(Struct, kw_only=True, frozen=True, omit_defaults=True):
     max_output_tokens: Annotated[bool, about("whether the endpoint accepts requests with max_output_tokens")] = True
     plain: Annotated[bool, about("whether a non-streaming request got a response")] = True
 
-    def traits(self) -> list[str]:
-        """Return in a few words each what is not usual; empty for the usual form."""
-        found = [] if self.input is InputForm.LIST else [f"input as {self.input.label}"]
+    def traits(self, usual: BaseForm | None = None) -> list[str]:
+        """Return in a few words each what is not usual; empty for the usual form.
+
+        ``usual`` is the form that is usual in the dialect of the run, by default :data:`USUAL_FORM`.
+        """
+        found = [] if self.input is (usual or USUAL_FORM).input else [f"input as {self.input.label}"]
         found += [] if self.model else ["no model"]
         found += [] if self.max_output_tokens else ["no max_output_tokens"]
         found += ['"stream": false in non-streaming requests'] if self.stream_false else []

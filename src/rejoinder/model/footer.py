@@ -205,6 +205,43 @@ class BaselineResults(Struct, kw_only=True):
     expired: Annotated[list[BaselineResult], about("entries past their expiry date, which match no findings")]
 
 
+class SuiteVerdict(StrEnum):
+    """The verdict of a compliance suite on one of its cases."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_SENT = "not_sent"
+
+    @property
+    def label(self) -> str:
+        """The verdict as people read it."""
+        return self.value.replace("_", " ")
+
+
+class SuiteCaseResult(Struct, kw_only=True, omit_defaults=True):
+    """The verdict of a compliance suite on one of its cases."""
+
+    case: Annotated[str, about("name of the case in the suite")]
+    title: Annotated[str, about("title of the case in the suite")]
+    verdict: Annotated[SuiteVerdict, about("passed, failed or not_sent")]
+    reasons: Annotated[list[str], about("why it failed or was not sent, one sentence each")] = []
+    exchange: Annotated[str, about("id of the exchange; absent if the case was not sent")] = ""
+
+
+class SuiteResult(Struct, kw_only=True):
+    """The verdicts of a compliance suite that is published with a specification, as rejoinder restates them."""
+
+    name: Annotated[str, about("name of the suite")]
+    url: Annotated[str, about("URL of the suite")]
+    revision: Annotated[str, about("revision of the suite")]
+    cases: Annotated[list[SuiteCaseResult], about("verdict of each case, in the order of the suite")]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a case failed."""
+        return any(case.verdict is SuiteVerdict.FAILED for case in self.cases)
+
+
 class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
     """The end of the run and its results for the endpoint as a whole."""
 
@@ -228,3 +265,6 @@ class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
     leniency: Annotated[list[LeniencyResult], about("responses to invalid bodies, by the kind of their fault")] = []
     problem: Annotated[str, about("why the run could not test the endpoint, in a sentence; else empty")] = ""
     baseline: Annotated[BaselineResults | None, about("results of the baseline; absent without one")] = None
+    suite: Annotated[
+        SuiteResult | None, about("verdicts of the official compliance suite; absent unless the plan is official")
+    ] = None

@@ -8,8 +8,9 @@ Its output depends on the request alone. It is a parrot: it repeats every text o
 
 - The model ``parrot-reasoning``, or ``reasoning.effort``, adds a reasoning item, ``reasoning.summary`` its summary. The
   model ``parrot-refusal`` refuses, as all do when the input mentions a pipe bomb; ``parrot-failing`` fails early.
-- A tool is called when ``tool_choice`` demands it, or when the last user message names it and no output for it
-  followed. The arguments are made from the tool's schema, with the user's text in free strings.
+- A tool is called when ``tool_choice`` demands it, or when the last user message names it, or else its subject
+  (``weather`` for ``get_weather``), and no output for it followed. The arguments are made from the tool's schema, with
+  the user's text in free strings.
 - Hosted tool calls and annotations in the input are repeated in the output. Several parts in the last user message make
   as many parts in the answer. If the input requests a story or something long, the parrot repeats itself.
 - A freedom makes it do one thing in another way that the dialect leaves open, and that no rule may accuse.

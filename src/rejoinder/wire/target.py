@@ -17,7 +17,7 @@ from urllib.parse import quote
 from msgspec import structs
 
 from rejoinder.budgets import MODEL_NAME, MODELS, MODELS_SECONDS, ReplyBudget
-from rejoinder.contract import DEFAULT_DIALECT
+from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import NotAnEndpointError, TargetError, UnauthorizedError, UnreachableError, UsageError
 from rejoinder.model.base_form import USUAL_FORM, BaseForm, InputForm
 from rejoinder.model.error_text import error_text
@@ -215,11 +215,12 @@ class _TargetFinder:
 
     async def try_at(self, url: str, *, last: bool) -> Target | None:
         """Return the target at this address, or ``None`` when its path is not there and others are left to try."""
-        target = Target(url, self.model, self.key, self.dialect, request=self.request)
+        usual = load_dialect(self.dialect).usual_form
+        target = Target(url, self.model, self.key, self.dialect, form=usual, request=self.request)
         if self.model is None:
             models = await self._models(url)
             target = replace(target, model=models[0] if models else None, models=models)
-        first = await self._attempt(target, USUAL_FORM, target.model, role="plain")
+        first = await self._attempt(target, usual, target.model, role="plain")
         exchange = first.exchange
         self._transport(url, exchange)
         self._busy(url, exchange)
@@ -275,8 +276,8 @@ class _TargetFinder:
             return first
         if first.streams and first.quality is _Quality.ODD:
             # Whatever comes of it, the endpoint takes this form, if only as a stream.
-            again = await self._attempt(target, BaseForm(stream_false=True), first.model)
-            return again if again.quality is _Quality.GOOD else replace(first, form=BaseForm(plain=False))
+            again = await self._attempt(target, _with(first.form, stream_false=True), first.model)
+            return again if again.quality is _Quality.GOOD else replace(first, form=_with(first.form, plain=False))
         attempts = [first]
         for form, model, streamed in self._forms(target, first):
             if len(attempts) > (1 if first.exchange.status is None else _SINGLE) and self._hopeless(attempts):
@@ -296,25 +297,26 @@ class _TargetFinder:
 
     def _forms(self, target: Target, first: _Attempt) -> Iterator[tuple[BaseForm, str | None, bool]]:
         """Yield other forms of the first request as form, model and whether to stream; what it hints at comes first."""
-        words, broken = first.words, first.quality is _Quality.BROKEN
+        words, broken, usual = first.words, first.quality is _Quality.BROKEN, first.form
         # An endpoint that needs types may take strings as well, but a string shows nothing of lists.
-        inputs = [InputForm.TYPED_LIST, InputForm.STRING]
+        lists = [form for form in (InputForm.TYPED_LIST, InputForm.LIST) if form is not usual.input]
+        inputs = [*lists, InputForm.STRING]
         if _ABOUT_INPUT.search(words):
             inputs.reverse()
-        changes = [(BaseForm(input=form), False) for form in inputs]
+        changes = [(_with(usual, input=form), False) for form in inputs]
         about_stream = _ABOUT_STREAM.search(words) is not None
         if about_stream and not broken:
-            changes.insert(0, (BaseForm(stream_false=True), False))
-        changes.insert(int(not broken) if about_stream else 0 if broken else len(changes), (BaseForm(), True))
-        pairs = [(BaseForm(input=form), True) for form in inputs]
+            changes.insert(0, (_with(usual, stream_false=True), False))
+        changes.insert(int(not broken) if about_stream else 0 if broken else len(changes), (usual, True))
+        pairs = [(_with(usual, input=form), True) for form in inputs]
         # A model that a person named is not left out.
         if self.model is None and target.model is not None:
             about_model = _NO_MODEL.search(words) is not None and not broken
-            changes.insert(0 if about_model else len(changes), (BaseForm(model=False), False))
-            unnamed = [(BaseForm(input=form, model=False), False) for form in inputs]
+            changes.insert(0 if about_model else len(changes), (_with(usual, model=False), False))
+            unnamed = [(_with(usual, input=form, model=False), False) for form in inputs]
             pairs = pairs + unnamed if broken else unnamed + pairs
-        unlimited = [(BaseForm(max_output_tokens=False), False)]
-        unlimited += [(BaseForm(input=form, max_output_tokens=False), False) for form in inputs]
+        unlimited = [(_with(usual, max_output_tokens=False), False)]
+        unlimited += [(_with(usual, input=form, max_output_tokens=False), False) for form in inputs]
         about_limit = _ABOUT_LIMIT.search(words) is not None and not broken
         every = unlimited + changes + pairs if about_limit else changes + pairs + unlimited
         for form, streams in every:

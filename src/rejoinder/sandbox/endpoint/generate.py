@@ -317,7 +317,8 @@ class _Generation:
             calls = named or tools[:1]
         else:
             answered = _answered(self.resolved.items)
-            calls = [tool for tool in named if tool["name"] not in answered]
+            meant = named or [tool for tool in tools if _mentions(self.said, _subject(str(tool.get("name", ""))))]
+            calls = [tool for tool in meant if tool["name"] not in answered]
         one = self.resolved.one_call or self.body.get("parallel_tool_calls") is False
         return calls[:1] if one else calls
 
@@ -609,6 +610,12 @@ def is_choice(choice: Mapping[str, Any], tool: Mapping[str, Any]) -> bool:
 def _mentions(text: str, name: str) -> bool:
     """Return whether the text holds the name as a whole word."""
     return bool(name) and re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
+
+
+def _subject(name: str) -> str:
+    """Return the word for what a tool is about: ``weather`` of ``get_weather``; empty where its name has none."""
+    verb, _, subject = name.rpartition("_")
+    return subject if verb and len(subject) > 3 else ""
 
 
 def _answered(items: Sequence[Json]) -> set[str]:

@@ -1,0 +1,152 @@
+"""A server that enforces the Open Responses document: what rejoinder sends it is valid, and it gets no finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import pytest
+from tests import open_responses
+
+from rejoinder.conformance.judgement import judge_run
+from rejoinder.conformance.judging.capabilities import capabilities
+from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.fuzz import random_cases
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
+from rejoinder.conformance.running.plan import Plan, build_plan
+from rejoinder.contract import load_dialect
+from rejoinder.load.generator.request_source import RequestSource
+from rejoinder.load.settings import LoadSettings
+from rejoinder.load.workload.profiles import shipped_profiles
+from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.model.footer import Acceptance
+from rejoinder.model.tags import Tag
+from rejoinder.model.verdict import Status
+from rejoinder.sandbox import Freedom, RequestInfo, Sandbox, post
+from rejoinder.sandbox.endpoint.reply import ApiError
+from rejoinder.sandbox.endpoint.request_parsing import param_of
+
+DIALECT: Final = "openresponses"
+FUZZED: Final = 150
+"""Random cases that are sent."""
+
+
+def strict_sandbox(clock: ManualClock) -> Sandbox:
+    """Return a sandbox that refuses what the document refuses, with its error ``invalid_request``."""
+
+    def parsed(body: dict[str, Any], _: RequestInfo) -> dict[str, Any]:
+        errors = open_responses.validator("CreateResponseBody").errors(body)
+        if errors:
+            raise ApiError(400, f"{errors[0].located}.", param=param_of(errors[0].pointer), code="invalid_value")
+        return body
+
+    sandbox = Sandbox(DIALECT, clock=clock)
+    strict = Freedom(id="strict-document", title="Only what the document allows.", argument="It.", parsed=parsed)
+    sandbox.variations = (*sandbox.variations, strict)
+    return sandbox
+
+
+def sent(plan: Plan, model: str | None) -> list[Exchange]:
+    """Return the exchanges of a plan with the strict sandbox."""
+    clock = ManualClock()
+    target = sandbox_target(DIALECT, model=model)
+    return [one for batch in run_in_process(plan, strict_sandbox(clock), target, clock) for one in batch]
+
+
+@pytest.fixture(scope="module", params=["parrot", "parrot-reasoning"])
+def full(request: pytest.FixtureRequest) -> list[Exchange]:
+    """Return the exchanges of the plan ``full``, with a model that reasons and with one that does not."""
+    return sent(build_plan("full", load_dialect(DIALECT), model=request.param), request.param)
+
+
+def refused(exchanges: Sequence[Exchange]) -> Iterator[str]:
+    """Yield what the document refuses in bodies that are tagged as valid."""
+    for view in (ExchangeView(one, load_dialect(DIALECT)) for one in exchanges):
+        if view.is_create and Tag.VALID in view.exchange.tags:
+            for error in open_responses.validator("CreateResponseBody").errors(view.request)[:1]:
+                yield f"{view.exchange.id}: {error.located}"
+
+
+def test_the_strict_server_refuses_what_the_document_refuses() -> None:
+    sandbox = strict_sandbox(ManualClock())
+    message = {"type": "message", "role": "user", "content": "Hello."}
+    good: list[dict[str, Any]] = [
+        {"input": "Hi"},
+        {"input": [message], "stream": True},
+        {"input": [message], "top_p": 1},
+    ]
+    bad: list[dict[str, Any]] = [
+        {"input": [{"role": "user", "content": "Hello."}]},
+        {"input": "Hi", "store": None},
+        {"input": "Hi", "max_output_tokens": 1},
+        {"input": [{"type": "reasoning", "summary": [], "content": []}, message]},
+    ]
+    assert [sandbox.exchange(post(body)).status for body in good] == [200] * len(good)
+    replies = [sandbox.exchange(post(body)) for body in bad]
+    assert [reply.status for reply in replies] == [400] * len(bad)
+    assert [reply.json()["error"]["type"] for reply in replies] == ["invalid_request"] * len(bad)
+
+
+@pytest.mark.slow(40)
+def test_every_valid_body_of_the_largest_plan_is_valid_by_the_document(full: list[Exchange]) -> None:
+    assert sum(Tag.VALID in exchange.tags for exchange in full) > 300
+    assert list(refused(full)) == []
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "official"])
+def test_every_valid_body_of_a_plan_is_valid_by_the_document(name: str) -> None:
+    exchanges = sent(build_plan(name, load_dialect(DIALECT), model="parrot"), "parrot")
+    assert exchanges
+    assert list(refused(exchanges)) == []
+
+
+def test_random_bodies_are_valid_by_the_document() -> None:
+    cases = random_cases(CaseContext(load_dialect(DIALECT), "parrot"), 0)
+    some = tuple(next(cases) for _ in range(FUZZED))
+    assert list(refused(sent(Plan("fuzz", some), "parrot"))) == []
+
+
+@pytest.mark.parametrize("profile", shipped_profiles())
+def test_bodies_of_workloads_are_valid_by_the_document(profile: str) -> None:
+    form = load_dialect(DIALECT).usual_form.input.value
+    settings = LoadSettings(url="http://h/v1", model="m", dialect=DIALECT, profile=profile, input_form=form)
+    source = RequestSource(settings)
+    for slot in range(60):
+        errors = open_responses.validator("CreateResponseBody").errors(parse_json(source.body(slot)))
+        assert [error.located for error in errors] == []
+
+
+@pytest.mark.slow(20)
+def test_the_strict_server_gets_no_finding(full: list[Exchange]) -> None:
+    verdicts, _ = judge_run(full, DIALECT, plan="full")
+    loud = {
+        verdict.rule: [finding.evidence.message for finding in verdict.findings]
+        for verdict in verdicts
+        if verdict.status in (Status.FAIL, Status.WARN, Status.ERROR)
+    }
+    assert loud == {}
+
+
+def test_no_feature_of_the_strict_server_counts_as_refused(full: list[Exchange]) -> None:
+    found = capabilities([ExchangeView(one, load_dialect(DIALECT)) for one in full])
+    assert {name: one.state for name, one in found.items() if not one.state.is_accepted} == {}
+    assert Acceptance.SEEN in {one.state for one in found.values()}
+
+
+def invalid(exchanges: Sequence[Exchange]) -> Iterator[str]:
+    """Yield what is invalid by the document in successful replies."""
+    dialect = load_dialect(DIALECT)
+    for view in (ExchangeView(one, dialect) for one in exchanges if one.ok):
+        if view.is_plain:
+            found = [("", error) for error in open_responses.validator("ResponseResource").errors(view.response)]
+        elif view.is_stream:
+            events = open_responses.event_validators()
+            found = [(event.type, error) for event in view.events for error in events[event.type].errors(event.value)]
+        else:
+            continue
+        yield from (f"{view.exchange.id} {place}: {error.located}" for place, error in found[:1])
+
+
+def test_replies_of_the_strict_server_are_valid_by_the_document(full: list[Exchange]) -> None:
+    assert list(invalid(full)) == []

@@ -1,0 +1,41 @@
+"""The published OpenAPI document of Open Responses, for tests that hold something to it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from rejoinder.validation import Validator
+
+ROOT: Final = Path(__file__).parents[1]
+PLACES: Final = tuple(folder / "shared" / "openresponses" / "openapi-2026-04-24.json" for folder in ROOT.parents)
+"""Where the document may be: it is no part of rejoinder."""
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the document, or skip the test where it is not at hand."""
+    for place in PLACES:
+        if place.exists():
+            found: dict[str, Any] = json.loads(place.read_text("utf-8"))
+            return found
+    pytest.skip("The Open Responses document is not at hand.")
+
+
+@cache
+def validator(name: str) -> Validator:
+    """Return the validator of a schema of the document, by its name among the components."""
+    return Validator({"$ref": f"#/components/schemas/{name}", "components": document()["components"]})
+
+
+@cache
+def event_validators() -> dict[str, Validator]:
+    """Return the validator of each event of a stream, by its type."""
+    content = document()["paths"]["/responses"]["post"]["responses"]["200"]["content"]
+    names = [branch["$ref"].rpartition("/")[2] for branch in content["text/event-stream"]["schema"]["oneOf"]]
+    schemas = document()["components"]["schemas"]
+    return {schemas[name]["properties"]["type"]["enum"][0]: validator(name) for name in names}
