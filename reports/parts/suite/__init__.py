@@ -13,7 +13,7 @@ from rejoinder.formatting import join_list, one_line, plural
 from rejoinder.model.footer import SuiteCaseResult, SuiteVerdict
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
-from rejoinder.reports.rules import ReportedRule
+from rejoinder.reports.rules import ReportedRule, Severity
 from rejoinder.reports.terminal_text import wrap
 
 ROWS: Final = 100
@@ -42,8 +42,11 @@ class SuiteRow(NamedTuple):
         """What the rules found in the exchange of the case, in words; empty for a case that was not sent."""
         if not self.exchange:
             return ""
-        words = {rule.word: [one.id for one in self.rules if one.word == rule.word] for rule in self.rules}
-        return "; ".join(f"{word}: {join_list(ids, 8)}" for word, ids in words.items()) or "no rule broken"
+        by_severity = {
+            rule.severity: [one.id for one in self.rules if one.severity is rule.severity] for rule in self.rules
+        }
+        parts = [f"{join_list(ids, 8)} {severity.counted(len(ids))}" for severity, ids in by_severity.items()]
+        return "; ".join(parts) or "no rule broken"
 
 
 @dataclass(frozen=True, slots=True)
