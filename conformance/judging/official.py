@@ -22,7 +22,7 @@ from rejoinder.formatting import one_line, plural
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import SuiteCaseResult, SuiteResult, SuiteVerdict
 from rejoinder.model.tags import Tag
-from rejoinder.validation import Validator, escape_key
+from rejoinder.validation import Validator
 
 PLAN: Final = "official"
 """The name of the plan that sends the suite."""
@@ -124,8 +124,7 @@ def _events(reply: _Reply) -> Iterator[str]:
 
 @cache
 def _event_validator(dialect: str, kind: str) -> Validator:
-    schema = load_dialect(dialect).schema("events")
-    return Validator({"$ref": f"#/$defs/{escape_key(kind)}", "$defs": schema["$defs"]})
+    return Validator(load_dialect(dialect).event_schema(kind))
 
 
 EXPECTATIONS: Final[Mapping[str, Callable[[_Reply], Iterator[str]]]] = {

@@ -42,10 +42,10 @@ class SuiteRow(NamedTuple):
         """What the rules found in the exchange of the case, in words; empty for a case that was not sent."""
         if not self.exchange:
             return ""
-        by_severity = {
-            rule.severity: [one.id for one in self.rules if one.severity is rule.severity] for rule in self.rules
-        }
-        parts = [f"{join_list(ids, 8)} {severity.counted(len(ids))}" for severity, ids in by_severity.items()]
+        broken: dict[Severity, list[str]] = {}
+        for rule in self.rules:
+            broken.setdefault(rule.severity, []).append(rule.id)
+        parts = [f"{join_list(ids, 8)} {severity.counted(len(ids))}" for severity, ids in broken.items()]
         return "; ".join(parts) or "no rule broken"
 
 
