@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.problems import is_integer
 from rejoinder.contract import Dialect, load_dialect, load_documents
 from rejoinder.formatting import one_line, plural
 from rejoinder.model.exchange import Exchange
@@ -118,6 +119,8 @@ def _events(reply: _Reply) -> Iterator[str]:
             yield f"Event {event.number} is not JSON: {event.error}."
         elif event.type not in reply.view.dialect.events:
             yield f'Event {event.number} has the type "{one_line(event.type, 80)}", which the specification lacks.'
+        elif not is_integer(event.data.get("sequence_number")):
+            yield f"Event {event.number} ({event.type}) has no integer sequence_number."
         elif errors := _event_validator(reply.view.dialect.reference, event.type).errors(event.value):
             yield f"Event {event.number} ({event.type}) does not match its schema: {one_line(errors[0].located, 200)}."
 
