@@ -417,6 +417,9 @@ class _Run:
         self.interrupts += 1
 
     def execute(self) -> LoadResult:
+        if self.stop.is_set():  # such as in the warm-up
+            self.interrupted = True
+            return self._result(0)
         self.lease.start()
         self.telemetry.start()
         control_read, control_write = os.pipe()
@@ -566,7 +569,9 @@ class _Run:
                 )
             if record.terminated and not self.stop.is_set():
                 return f"A load generator process (pid {record.pid}) received SIGTERM."
-            if not record.ended and (what := self._end_of(record.pid)):
+            # A process that is interrupted before it begins has nothing to report.
+            early = self.interrupted and not self.follower.begun
+            if not record.ended and not early and (what := self._end_of(record.pid)):
                 return f"A load generator process (pid {record.pid}) {what}."
         return ""
 
@@ -599,7 +604,7 @@ class _Run:
             )
         notes = []
         ended = follower.issued is not None and bool(follower.checks)
-        if not ended:
+        if not ended and (follower.begun or not self.interrupted):
             notes.append("the load generator ended without its last report")
             if not self._failure and not self.interrupted:
                 words = self._last_words().rstrip(".")

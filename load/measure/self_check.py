@@ -70,8 +70,9 @@ def self_check(
     ``CLIENT-BOUND``: the load generator, not the endpoint, was the limit. Its event loop was more than 20 ms late in
     more than 1 % of the 10 ms probes, it used over 90 % of its core, or it started requests more than 50 ms late. Or it
     started fewer requests of an open loop than were due, though neither the limit of requests in flight nor a suspended
-    command held it back. ``SUSPECT``: the same at 5 ms, 75 % and 10 ms, or anything was lost or cut. ``issued`` is for
-    how many seconds requests were started, ``cores`` how many cores there are (0: those of this machine).
+    command held it back. ``SUSPECT``: the same at 5 ms, 75 % and 10 ms, anything was lost or cut, or nothing was sent.
+    ``issued`` is for how many seconds requests were started, ``cores`` how many cores there are (0: those of this
+    machine).
     """
     lag = Histogram()
     for check in checks:
@@ -101,6 +102,8 @@ def self_check(
         (suspect if limited else bound).append(f"{begun:,} of {plural(due, 'request')} that were due started{rates}")
     if any(check.throttled for check in checks):
         bound.append("requests waited for the analysis of earlier responses")
+    if not any(check.started for check in checks):
+        suspect.append("no request was started")
     if lost:
         suspect.append(f"{plural(lost, 'started request has', 'started requests have')} no outcome")
     if any(check.died for check in checks):

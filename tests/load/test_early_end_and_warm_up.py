@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ import pytest
 
 from rejoinder.errors import UsageError
 from rejoinder.load.decide.search import SearchRun, sweep
-from rejoinder.load.run import run_load
+from rejoinder.load.run import LoadProgress, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import RequestSample, Sample
@@ -56,6 +57,23 @@ def test_a_beginning_that_fails_is_left_out(timed_server: Any) -> None:
     assert result.load.warm_up is not None
     assert result.load.warm_up.outcomes == {RequestOutcome.HTTP_5XX: 20}
     assert set(result.outcomes) == {RequestOutcome.OK}
+
+
+@pytest.mark.slow(8)
+def test_an_interrupt_in_the_warm_up_ends_the_run(timed_server: Any) -> None:
+    stop = threading.Event()
+
+    def progress(now: LoadProgress) -> None:
+        if now.warming_up and now.started:
+            stop.set()
+
+    given = settings(timed_server, "end=hang", concurrency=2, duration=60.0, warm_up="60s")
+    result = run_load(given, Memory(), progress=progress, stop=stop)
+    assert result.interrupted
+    assert result.load.warm_up is not None
+    assert result.load.warm_up.outcomes == {RequestOutcome.CENSORED: 2}
+    assert (result.started, result.outcomes, result.warnings) == (0, {}, [])
+    assert timed_server.truth()["requests"] == 2
 
 
 @pytest.mark.slow(8)

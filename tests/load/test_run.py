@@ -372,6 +372,16 @@ def test_a_stop_from_outside_ends_the_run_in_order(execute: Execute, timed_serve
     assert time.monotonic() - begun < 300
 
 
+def test_a_stop_before_the_start_sends_nothing_and_accuses_nobody(execute: Execute, timed_server: Any) -> None:
+    stop = threading.Event()
+    stop.set()
+    result, _ = execute(timed_server.url, model="gap=5", concurrency=2, duration=60, during={"stop": stop})
+    assert (result.interrupted, exit_code(result)) == (True, 130)
+    assert (result.started, timed_server.truth()["requests"]) == (0, 0)
+    assert (result.load.self_check.verdict, result.load.self_check.reasons) == ("SUSPECT", ["no request was started"])
+    assert result.warnings == []
+
+
 def test_ctrl_c_ends_the_run_in_order(execute: Execute, timed_server: Any) -> None:
     def progress(now: LoadProgress) -> None:
         if now.finished and not sent:

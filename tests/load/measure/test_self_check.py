@@ -71,10 +71,10 @@ def test_every_figure_by_hand() -> None:
     )
 
 
-def test_nothing_at_all_has_no_figures() -> None:
+def test_a_run_without_requests_has_no_figures_and_is_suspect() -> None:
     assert self_check(RunStats(), [], issued=0.0) == SelfCheckResult(
-        verdict=VALID, reasons=[], cpu_mean=0.0, cpu_max=0.0, events_per_s=0.0, processes=0, processes_advised=0,
-        reconnects=0, max_in_flight=0, lost=0, cores=64,
+        verdict=SUSPECT, reasons=["no request was started"], cpu_mean=0.0, cpu_max=0.0, events_per_s=0.0, processes=0,
+        processes_advised=0, reconnects=0, max_in_flight=0, lost=0, cores=64,
     )  # fmt: skip
     assert self_check(RunStats(deltas=10), [SelfCheck()], issued=-1.0).events_per_s == 0.0
 
