@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
-from rejoinder.contract import load_dialect
+from rejoinder.contract import Dialect, load_dialect
 from rejoinder.errors import RejoinderError, suggest
 
 Parameters = ParamSpec("Parameters")
@@ -58,9 +59,16 @@ def chosen_names(given: Iterable[str] | None, known: Iterable[str], what: str) -
     return chosen
 
 
-def check_dialect(dialect: str) -> None:
-    """Raise ``InvalidArgument`` unless this is the name of a dialect or the file of one."""
+AnyDialect = str | Path | Dialect
+"""How a dialect is given: the name of a shipped one, the path of a custom one, or one that is loaded."""
+
+
+def reference(dialect: AnyDialect) -> str:
+    """Return the name of a shipped dialect or the path of a custom one; raise ``InvalidArgument`` for anything else."""
+    if isinstance(dialect, Dialect):
+        return dialect.reference
     try:
         load_dialect(dialect)
     except (RejoinderError, AttributeError, TypeError) as error:
         raise InvalidArgument(f"dialect={dialect!r}: {error}") from error
+    return str(dialect)

@@ -19,7 +19,7 @@ from rejoinder.contract import DEFAULT_DIALECT, dialect_names
 from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, request_nodes
 from rejoinder.errors import suggest
 from rejoinder.model.verdict import ABSENT
-from rejoinder.strategies.options import check_dialect
+from rejoinder.strategies.options import AnyDialect, reference
 from rejoinder.strategies.schema.examples import IMAGE_URL, TEXT_FILE_URL
 
 #: Fields that name something outside the request, by the attribute of EndpointProfile that knows it. A field is left
@@ -69,7 +69,8 @@ _INTEGERS: Final = ("max_output_tokens", "priority")
 class EndpointProfile:
     """What is known of an endpoint.
 
-    ``dialect`` names the contract that bodies are made from, or the file of one.
+    ``dialect`` is the dialect that bodies are made from: the name of a shipped one, the path of a custom one, or a
+    :class:`~rejoinder.contract.Dialect`; it is kept as name or path.
     ``model`` and ``max_output_tokens`` are sent in every request (``None`` leaves the field out). The ids name things
     that exist at the endpoint; without one the fields that need it are not sent. ``unsupported_types`` are ``type``
     values that the endpoint declared unsupported (items, content parts, tools, formats alike: ``"computer_call"``,
@@ -97,7 +98,7 @@ class EndpointProfile:
 
     def __post_init__(self) -> None:
         """Check all values, and keep the names as frozen sets."""
-        check_dialect(self.dialect)
+        object.__setattr__(self, "dialect", reference(self.dialect))
         for name in ("model", *_INTEGERS, *REFERENTS.values(), *REFERENCES.values()):
             value, kind = getattr(self, name), int if name in _INTEGERS else str
             if value is not None and type(value) is not kind:
@@ -175,10 +176,23 @@ def _names(dialect: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(tags - {""}), frozenset(item.name for item in root.fields)
 
 
+def served(profile: EndpointProfile | None = None, dialect: AnyDialect | None = None) -> Object:
+    """Return the nodes of the request body that can be sent: all of a dialect, or what ``profile`` narrows them to.
+
+    ``dialect`` is the profile's where it is left out, or else the default one. Raises
+    ``hypothesis.errors.InvalidArgument`` where both are given and differ, and for a dialect that does not exist.
+    """
+    name = None if dialect is None else reference(dialect)
+    if profile is None:
+        return request_nodes(dialect=name or DEFAULT_DIALECT)
+    if name not in (None, profile.dialect):
+        raise InvalidArgument(f"dialect={name!r} is not the profile's, which is {profile.dialect!r}; give one of them")
+    return _served(profile, request_nodes(dialect=profile.dialect))
+
+
 @cache
-def served(profile: EndpointProfile | None) -> Object:
-    """Return the nodes of the request body that can be served: all, or what ``profile`` narrows them to."""
-    return request_nodes() if profile is None else profile.narrow(request_nodes(dialect=profile.dialect))
+def _served(profile: EndpointProfile, root: Object) -> Object:
+    return profile.narrow(root)
 
 
 class _Narrowing:

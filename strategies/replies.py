@@ -20,7 +20,7 @@ from hypothesis.strategies import SearchStrategy
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, EventSpec, load_dialect
 from rejoinder.contract.nodes import Array, Literal, Node, Object, flatten
 from rejoinder.strategies._conversation import called_by
-from rejoinder.strategies.options import check_dialect, chosen_names, errors_when_drawn
+from rejoinder.strategies.options import chosen_names, errors_when_drawn, reference
 from rejoinder.strategies.schema import leaves
 from rejoinder.strategies.schema.compiler import Compiler
 from rejoinder.strategies.schema.examples import id_prefix
@@ -84,7 +84,7 @@ def output_items(
 
     Where the type has no ``status`` of that name, it is left out. Shrinks towards a message without content.
     """
-    check_dialect(dialect)
+    reference(dialect)
     chosen = chosen_names(types, output_types(), "type")
     return st.one_of([_finished(name, dialect, status) for name in chosen])
 

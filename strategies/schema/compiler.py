@@ -3,34 +3,50 @@
 The compiler knows a small part of JSON Schema 2020-12 and refuses the rest (:class:`~rejoinder.errors.ContractError`
 names file, pointer and keyword), so that a schema is either honoured completely or not used at all:
 
-- ``type``, ``const``, ``enum``, ``anyOf``, ``$ref`` inside the document (no recursion);
-- ``properties``, ``required`` and ``additionalProperties`` of objects; ``items``, ``minItems``, ``maxItems`` of arrays;
+- ``type``, ``const``, ``enum``, ``anyOf``, ``$ref`` inside the document, which may lead back to itself;
+- ``properties``, ``required``, ``additionalProperties``, ``minProperties``, ``maxProperties``, ``propertyNames`` and
+  ``dependentRequired`` of objects;
+- ``items``, ``minItems``, ``maxItems`` and ``uniqueItems`` of arrays;
 - bounds of numbers; length, ``pattern`` and ``format`` of strings;
 - annotations: ``title``, ``description``, ``default``, ``examples``, ``deprecated``, ``$comment``, ``x-...``.
 
-Two decisions make the bodies shrink well. Constants are never drawn, and the alternatives of a union stand in the
-order of what their smallest value costs to draw, so that a useless element of a list first turns into the cheapest
-alternative and is then deleted. And every optional field carries its own choice of absent, null or value directly
-before its value, so that one field can be dropped without moving the choices of its neighbours.
+Three decisions shape the bodies. Constants are never drawn, and the alternatives of a union stand in the order of what
+their smallest value costs to draw, so that a useless element of a list first turns into the cheapest alternative and is
+then deleted. Every optional field carries its own choice of absent, null or value directly before its value, so that
+one field can be dropped without moving the choices of its neighbours; the same choice picks the alternative of a union
+or the value of an enumeration. And an alternative is drawn the more often the more there is to reach inside of it
+(:meth:`Compiler.reach`), so that no branch is starved.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract.nodes import Anything, Array, Field, Literal, Node, Object, Scalar, Schema, Union, parse
+from rejoinder.model.verdict import ABSENT
+from rejoinder.strategies._provider import direct
 from rejoinder.strategies.schema import leaves
+from rejoinder.strategies.schema.leaves import Alternative
 
 __all__ = ["Compiler", "from_contract"]
 
 #: Objects with more optional fields than this are drawn as a list of fields: most fields are then absent.
 _WIDE: Final = 8
+#: How many fields of a wide object are there on average.
+_OF_WIDE: Final = 5
+#: Into how many parts the choice between alternatives is divided at least.
+_RESOLUTION: Final = 128
+#: No alternative is taken more than so many times as rarely as it would be if all were equal.
+_LEAST: Final = 8
+#: How long lists and maps usually are where the schema allows more, and up to which size a map is also filled.
+_USUAL: Final = 8
+_FULL: Final = 32
 #: Free objects with these names hold a JSON Schema.
 _SCHEMA_FIELDS: Final = frozenset({"parameters", "schema", "input_schema"})
 
@@ -58,6 +74,7 @@ class Compiler:
         self._max_items = max_items
         self._known: dict[tuple[Node, str], SearchStrategy[Any]] = {}
         self._costs: dict[Node, int] = {}
+        self._reaches: dict[Node, float] = {}
 
     def strategy(self, node: Node, field: str = "") -> SearchStrategy[Any]:
         """Return the strategy for ``node``, which stands in the field named ``field`` (empty for none)."""
@@ -70,6 +87,11 @@ class Compiler:
     def ordered(self, node: Union) -> list[Node]:
         """Return the alternatives of a union, the cheapest to draw first."""
         return sorted(node.alternatives, key=self.cost)
+
+    def choice(self, nodes: Iterable[Node]) -> SearchStrategy[Any]:
+        """Return the strategy for a value of one of the nodes, the cheapest to draw first."""
+        parts = tuple(nodes)
+        return self.strategy(parts[0] if len(parts) == 1 else Union(alternatives=parts, nullable=False))
 
     def cost(self, node: Node) -> int:
         """Return how many choices the smallest value of ``node`` takes to draw."""
@@ -91,59 +113,146 @@ class Compiler:
             return sum(self.cost(field.node) if field.required else 1 for field in node.fields)
         return 1
 
-    def _build(self, node: Node, field: str) -> SearchStrategy[Any]:
-        if isinstance(node, Scalar):
-            return leaves.scalars(node.schema)
+    def reach(self, node: Node) -> float:
+        """Return in how many draws of ``node`` its rarest branch occurs about once, if alternatives are drawn so."""
+        if node not in self._reaches:
+            self._reaches[node] = self._reach(node)
+        return self._reaches[node]
+
+    def _reach(self, node: Node) -> float:
         if isinstance(node, Literal):
-            fixed = _constant(node)
-            return st.just(fixed[0]) if fixed else st.sampled_from(node.values).map(copy.deepcopy)
-        if isinstance(node, Union):
-            branches = [self.strategy(branch, field) for branch in self.ordered(node)]
-            return st.one_of(*([st.none()] if node.nullable else []), *branches)
+            return float(len(node.values))
         if isinstance(node, Array):
-            largest = max(node.smallest, self._max_items) if node.largest is None else node.largest
-            return st.lists(self.strategy(node.items), min_size=node.smallest, max_size=largest)
+            return 1 + self.reach(node.items) / 2
+        if isinstance(node, Union):
+            return sum(self.reach(branch) for branch in node.alternatives) + node.nullable
+        if isinstance(node, Object) and node.fields:
+            optional = [self.reach(item.node) + 1 for item in node.fields if not item.required]
+            required = [self.reach(item.node) for item in node.fields if item.required]
+            if len(optional) > _WIDE:
+                heavy = [reach for reach in optional if reach > sum(optional) / _WIDE]
+                light = sum(optional) - sum(heavy)
+                return max([*required, *(1.6 * reach for reach in heavy), light / _OF_WIDE])
+            return max([*required, *(1.6 * reach for reach in optional)])
+        return 1.0
+
+    def _build(self, node: Node, field: str) -> SearchStrategy[Any]:
+        if isinstance(node, Scalar | Union | Literal):
+            entries = self._alternatives(node, field, overridden=True)
+            return st.nothing() if not entries else _picked(_Table(entries, node.label))
+        if isinstance(node, Array):
+            return self._array(node)
         if isinstance(node, Object):
             return self._object(node, field)
         assert isinstance(node, Anything)
         return leaves.json_schemas() if field in _SCHEMA_FIELDS else leaves.json_values()
 
+    def _alternatives(self, node: Node, field: str, *, overridden: bool = False) -> list[Alternative]:
+        """Return what may be drawn for a node, the plainest first; ``overridden`` that no override takes its place."""
+        own = self._override(node, field) if self._override and not overridden else None
+        if own is not None:
+            return [Alternative(1, own)]
+        if isinstance(node, Scalar):
+            return leaves.alternatives(node.schema)
+        if isinstance(node, Literal):
+            return leaves.constants(node.values)
+        if not isinstance(node, Union):
+            return [Alternative(1, self.strategy(node, field))]
+        branches = self.ordered(node)
+        reaches = [self.reach(branch) for branch in branches]
+        least = sum(reaches) / _LEAST / max(len(reaches), 1)
+        found = [Alternative(max(1.0, sum(reaches) / 8), None)] if node.nullable else []
+        for branch, reach in zip(branches, reaches, strict=True):
+            inner = self._alternatives(branch, field)
+            whole = sum(entry.weight for entry in inner)
+            found += [entry._replace(weight=entry.weight / whole * max(reach, least)) for entry in inner]
+        return found
+
+    def _array(self, node: Array) -> SearchStrategy[Any]:
+        largest = max(node.smallest, self._max_items) if node.largest is None else node.largest
+        if largest == 0:
+            return st.builds(list)
+        items = self.strategy(node.items)
+        usual = min(largest, max(node.smallest, _USUAL))
+        if node.unique:
+            return st.lists(items, min_size=node.smallest, max_size=usual, unique_by=_canonical)
+        lists = listed(items, node.smallest, usual)
+        if node.largest is None or largest == node.smallest:
+            return lists
+        full = st.builds(_cycled, listed(items, 1, 2), st.sampled_from(sorted({largest - 1, largest} - {0})))
+        return _picked(_Table([Alternative(30, lists), Alternative(1, full, extreme=True)], "list"))
+
     def _object(self, node: Object, field: str) -> SearchStrategy[Any]:
-        if node.free:
+        unlimited = node.names is None and node.largest is None and not node.smallest
+        if node.free and unlimited:
             return leaves.json_schemas() if field in _SCHEMA_FIELDS else leaves.json_objects()
         if not node.fields:
-            if node.extra is None:
-                return st.just({}).map(dict)
-            return st.dictionaries(leaves.NAMES, self.strategy(node.extra), max_size=self._max_items)
+            return self._map(node)
         required = [item for item in node.fields if item.required]
         optional = [item for item in node.fields if not item.required]
         drawn = [item for item in required if not _constant(item.node)]
         plan = _Plan(
             name=node.name or field or "object",
             constants={item.name: value for item in required for value in _constant(item.node)},
-            required=[(item.name, self.strategy(item.node, item.name)) for item in drawn],
+            required=[(item.name, self._table(item)) for item in drawn],
         )
-        if len(optional) <= _WIDE:
-            plan.optional = [self._optional(item) for item in optional]
-            return _objects(plan)
-        pairs = [
-            st.tuples(st.just(item.name), self.strategy(item.node, item.name))
-            for item in sorted(optional, key=lambda item: self.cost(item.node))
-        ]
-        plan.chosen = st.lists(st.one_of(*pairs), unique_by=lambda pair: pair[0], max_size=len(pairs))
+        if len(optional) > _WIDE:
+            whole = sum(self.reach(item.node) for item in optional)
+            heavy = {item.name for item in optional if self.reach(item.node) > whole / _WIDE}
+            light = [item for item in optional if item.name not in heavy]
+            optional = [item for item in optional if item.name in heavy]
+            plan.chosen = direct(listed(_pairs(self._wide(light)), 0, 2 * _OF_WIDE))
+        plan.optional = [(item.name, self._table(item)) for item in optional]
+        if node.dependent or node.smallest or node.largest is not None:
+            plan.limits = _Limits(
+                node, {item.name: self.strategy(item.node, item.name) for item in node.fields if not item.required}
+            )
         return _objects(plan)
 
-    def _optional(self, item: Field) -> tuple[str, bool, SearchStrategy[Any]]:
-        """Return the field's name, whether it may be null, and the strategy of its value (never null then)."""
-        node = item.node
-        if not isinstance(node, Union) or not node.nullable or not node.alternatives:
-            return item.name, False, self.strategy(node, item.name)
-        bare = replace(node, nullable=False)
-        return item.name, True, self.strategy(bare, item.name)
+    def _map(self, node: Object) -> SearchStrategy[Any]:
+        if node.extra is None:
+            return st.builds(dict)
+        names = leaves.NAMES if node.names is None else self.strategy(node.names)
+        values = self.strategy(node.extra)
+        largest = max(node.smallest, self._max_items) if node.largest is None else node.largest
+        usual = min(largest, max(node.smallest, _USUAL))
+        maps = st.dictionaries(names, values, min_size=node.smallest, max_size=usual)
+        if node.largest is None or largest == node.smallest or largest > _FULL:
+            return maps
+        full = st.dictionaries(names, values, min_size=largest, max_size=largest)
+        return _picked(_Table([Alternative(30, maps), Alternative(1, full, extreme=True)], "map"))
+
+    def _table(self, item: Field) -> _Table:
+        """Return the choice of a field's value, and of its absence first where it may be absent."""
+        found = self._alternatives(item.node, item.name)
+        if not item.required:
+            whole = sum(entry.weight for entry in found)
+            found.insert(0, Alternative(whole * 0.7, None, ABSENT))
+        return _Table(found, item.name)
+
+    def _wide(self, optional: list[Field]) -> _Table:
+        """Return the choice of one field, with its value, of many."""
+        entries = []
+        for item in sorted(optional, key=lambda item: self.cost(item.node)):
+            found = self._alternatives(item.node, item.name)
+            whole = sum(entry.weight for entry in found)
+            share = self.reach(item.node) + 1
+            entries += [entry._replace(weight=entry.weight / whole * share, name=item.name) for entry in found]
+        least = sum(entry.weight for entry in entries) / len(optional) / _LEAST
+        totals: dict[str, float] = {}
+        for entry in entries:
+            totals[entry.name] = totals.get(entry.name, 0) + entry.weight
+        return _Table(
+            [entry._replace(weight=entry.weight * max(1.0, least / totals[entry.name])) for entry in entries], "fields"
+        )
 
 
-_ABSENT_OR_VALUE: Final = st.integers(0, 1)
-_ABSENT_NULL_OR_VALUE: Final = st.integers(0, 2)
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _cycled(items: list[Any], length: int) -> list[Any]:
+    return [copy.deepcopy(items[index % len(items)]) for index in range(length)]
 
 
 def _constant(node: Node) -> tuple[Any, ...]:
@@ -153,17 +262,103 @@ def _constant(node: Node) -> tuple[Any, ...]:
     return ()
 
 
+class _Table:
+    """Weighted alternatives. No dataclass: Hypothesis would print all of it in its messages.
+
+    One draw of an integer chooses; the lower it is, the plainer is what it chooses. ``places`` maps the integer to the
+    place of the alternative in ``entries``.
+    """
+
+    def __init__(self, entries: list[Alternative], label: str) -> None:
+        self.label = label
+        made = [
+            entry if entry.strategy is None else entry._replace(strategy=direct(entry.strategy)) for entry in entries
+        ]
+        self.entries = sorted(made, key=lambda entry: entry.extreme)
+        whole = sum(entry.weight for entry in self.entries)
+        size = max(_RESOLUTION, 3 * len(self.entries)) if len({entry.weight for entry in entries}) > 1 else len(entries)
+        counts = [max(1, round(entry.weight / whole * size)) for entry in self.entries]
+        self.places = tuple(place for place, count in enumerate(counts) for _ in range(count))
+        self.index = direct(st.integers(0, len(self.places) - 1)) if len(self.entries) > 1 else None
+
+    def __repr__(self) -> str:
+        return self.label
+
+    def pick(self, draw: st.DrawFn) -> Alternative:
+        return self.entries[0 if self.index is None else self.places[draw(self.index)]]
+
+
+def _drawn(draw: st.DrawFn, entry: Alternative) -> Any:
+    if entry.strategy is not None:
+        return draw(entry.strategy)
+    return copy.deepcopy(entry.value) if isinstance(entry.value, dict | list) else entry.value
+
+
+@st.composite
+def _picked(draw: st.DrawFn, table: _Table) -> Any:
+    return _drawn(draw, table.pick(draw))
+
+
+@st.composite
+def _pairs(draw: st.DrawFn, table: _Table) -> tuple[str, Any]:
+    entry = table.pick(draw)
+    return entry.name, _drawn(draw, entry)
+
+
+@st.composite
+def _lists(draw: st.DrawFn, items: SearchStrategy[Any], lengths: _Table) -> list[Any]:
+    return [draw(items) for _ in range(lengths.pick(draw).value)]
+
+
+def listed(items: SearchStrategy[Any], smallest: int, largest: int) -> SearchStrategy[list[Any]]:
+    """Lists of ``smallest`` to ``largest`` elements, short ones more often: one choice, and those of the elements."""
+    usual = max(smallest, 1)
+    lengths = [
+        Alternative(1 / (1 + abs(length - usual)) if length else 0.4, None, length)
+        for length in range(smallest, largest + 1)
+    ]
+    return _lists(direct(items), _Table(lengths, "length"))
+
+
+class _Limits:
+    """What binds the fields of an object to each other: how many there are, and which require which."""
+
+    def __init__(self, node: Object, optional: dict[str, SearchStrategy[Any]]) -> None:
+        self.smallest, self.largest, self.dependent = node.smallest, node.largest, node.dependent
+        self.optional = optional
+
+    def settle(self, draw: st.DrawFn, value: dict[str, Any]) -> None:
+        """Add the fields that are lacking, then take away those that are too many."""
+        self._complete(draw, value)
+        for name, strategy in self.optional.items():
+            if len(value) < self.smallest and name not in value:
+                value[name] = draw(strategy)
+                self._complete(draw, value)
+        for name in reversed(self.optional):
+            if self.largest is None or len(value) <= self.largest:
+                break
+            if name in value and not any(name in self.dependent.get(other, ()) for other in value):
+                del value[name]
+
+    def _complete(self, draw: st.DrawFn, value: dict[str, Any]) -> None:
+        waiting = list(value)
+        while waiting:
+            for name in self.dependent.get(waiting.pop(), ()):
+                if name not in value:
+                    value[name] = draw(self.optional[name])
+                    waiting.append(name)
+
+
 class _Plan:
     """What to draw for an object. No dataclass: Hypothesis would print all of it in its messages."""
 
-    def __init__(
-        self, name: str, constants: Mapping[str, Any], required: list[tuple[str, SearchStrategy[Any]]]
-    ) -> None:
+    def __init__(self, name: str, constants: Mapping[str, Any], required: list[tuple[str, _Table]]) -> None:
         self.name = name
         self.constants = constants
         self.required = required
-        self.optional: list[tuple[str, bool, SearchStrategy[Any]]] = []
+        self.optional: list[tuple[str, _Table]] = []
         self.chosen: SearchStrategy[list[tuple[str, Any]]] | None = None
+        self.limits: _Limits | None = None
 
     def __repr__(self) -> str:
         return self.name
@@ -172,12 +367,14 @@ class _Plan:
 @st.composite
 def _objects(draw: st.DrawFn, plan: _Plan) -> dict[str, Any]:
     value = dict(plan.constants)
-    for name, strategy in plan.required:
-        value[name] = draw(strategy)
-    for name, can_be_null, strategy in plan.optional:
-        state = draw(_ABSENT_NULL_OR_VALUE if can_be_null else _ABSENT_OR_VALUE)
-        if state:
-            value[name] = None if can_be_null and state == 1 else draw(strategy)
+    for name, table in plan.required:
+        value[name] = _drawn(draw, table.pick(draw))
+    for name, table in plan.optional:
+        entry = table.pick(draw)
+        if entry.value is not ABSENT:
+            value[name] = _drawn(draw, entry)
     if plan.chosen is not None:
         value.update(draw(plan.chosen))
+    if plan.limits is not None:
+        plan.limits.settle(draw, value)
     return value

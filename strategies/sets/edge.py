@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from rejoinder.contract.nodes import Array, Scalar, flatten, nullable
+from rejoinder.contract.nodes import Array, Object, Scalar, flatten, nullable
 from rejoinder.contract.nodes import Literal as Fixed
 from rejoinder.strategies.encode import RawJson, nested, to_bytes
-from rejoinder.strategies.options import chosen_names
+from rejoinder.strategies.options import AnyDialect, chosen_names
 from rejoinder.strategies.profile import RANGES, EndpointProfile, served
 from rejoinder.strategies.schema.examples import IMAGE_URL
 
@@ -81,23 +81,28 @@ class EdgeCase:
     content_type: str = _JSON
 
 
-def edge_cases(*tiers: Tier, profile: EndpointProfile | None = None, size: int = _MEGABYTE) -> list[EdgeCase]:
+def edge_cases(
+    *tiers: Tier,
+    dialect: AnyDialect | None = None,
+    profile: EndpointProfile | None = None,
+    size: int = _MEGABYTE,
+) -> list[EdgeCase]:
     """Return the cases of the given tiers (of all without any), in a fixed order.
 
     ``profile`` pins model and token limit as everywhere; ``size`` is the length in characters of the largest text,
     which lengths of lists and depths follow. Raises ``hypothesis.errors.InvalidArgument`` for another tier.
     """
     chosen = chosen_names(tiers or None, TIERS, "tier")
-    maker = _Maker(profile, size)
+    maker = _Maker(profile, served(profile, dialect), size)
     makers = {"valid": maker.valid, "edge": maker.edge, "raw": maker.raw}
     return [case for tier, make in makers.items() if tier in chosen for case in make()]
 
 
 class _Maker:
-    def __init__(self, profile: EndpointProfile | None, size: int) -> None:
+    def __init__(self, profile: EndpointProfile | None, root: Object, size: int) -> None:
         self.profile = profile
         self.size = size
-        self.root = served(profile)
+        self.root = root
         self.pinned = {
             item.name: item.node.values[0]
             for item in self.root.fields

@@ -17,6 +17,7 @@ from rejoinder.contract.branches import fits
 from rejoinder.contract.nodes import Array, Node, Object, Union, nullable, request_nodes, strip
 from rejoinder.contract.nodes import Literal as Fixed
 from rejoinder.model.verdict import ABSENT
+from rejoinder.strategies.options import AnyDialect, reference
 from rejoinder.strategies.profile import ONE_OF, SOURCES
 from rejoinder.strategies.schema.examples import id_prefix
 from rejoinder.validation import Validator, escape_key, pointer_keys
@@ -66,13 +67,14 @@ class Form:
         return f"{self.kind}.{self.place}"
 
 
-def forms(body: Mapping[str, Any], *, dialect: str, below: str = "") -> Iterator[Form]:
+def forms(body: Mapping[str, Any], *, dialect: AnyDialect, below: str = "") -> Iterator[Form]:
     """Yield the forms of a valid body of a dialect that differ from it in one optional field of an object inside it.
 
     Only fields at or below the JSON pointer ``below`` count, and never the fields of the body itself. Every form is
     valid in the permissive reading of the dialect's request schema; those that the undisputed one refuses are disputed.
     """
-    root = request_nodes(SchemaVariant.PERMISSIVE, dialect)
+    known = reference(dialect)
+    root = request_nodes(SchemaVariant.PERMISSIVE, known)
     seen: set[tuple[str, str]] = set()
     for kind, place, pointer, value in _changes(root, body, "", ""):
         inside = pointer.startswith(f"{below}/") and pointer.count("/") > 1
@@ -80,8 +82,8 @@ def forms(body: Mapping[str, Any], *, dialect: str, below: str = "") -> Iterator
             continue
         seen.add((kind, pointer))
         other = changed(body, pointer, value)
-        if other is not None and _validator(SchemaVariant.PERMISSIVE, dialect).is_valid(other):
-            disputed = not _validator(SchemaVariant.GENERATION, dialect).is_valid(other)
+        if other is not None and _validator(SchemaVariant.PERMISSIVE, known).is_valid(other):
+            disputed = not _validator(SchemaVariant.GENERATION, known).is_valid(other)
             yield Form(kind, place, pointer, value, disputed)
 
 

@@ -23,6 +23,7 @@ from hypothesis.errors import InvalidArgument
 from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, flatten, strip
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._conversation import Item, arrange
+from rejoinder.strategies.options import AnyDialect
 from rejoinder.strategies.profile import EndpointProfile, served
 from rejoinder.strategies.schema.examples import EMPTY_FIRST, PARAMETERS, VALUES, levels, preferred
 
@@ -79,16 +80,18 @@ class _Level:
     value: Any
 
 
-def variants(*, profile: EndpointProfile | None = None) -> dict[str, Object]:
+def variants(*, dialect: AnyDialect | None = None, profile: EndpointProfile | None = None) -> dict[str, Object]:
     """Return the alternatives of the input items that can be sent, by name, in the contract's order.
 
     The first alternative of a ``type`` has its name; a further one adds its definition's name:
     ``function_call``, ``function_call.response_function_tool_call``.
     """
-    return dict(_variants(served(profile)))
+    return dict(_variants(served(profile, dialect)))
 
 
-def each_choice(pack: Pack = "variant", *, profile: EndpointProfile | None = None) -> list[GeneratedCase]:
+def each_choice(
+    pack: Pack = "variant", *, dialect: AnyDialect | None = None, profile: EndpointProfile | None = None
+) -> list[GeneratedCase]:
     """Return a set of requests in which every branch of the contract occurs.
 
     ``pack`` says how the instances of input items are spread over requests:
@@ -102,13 +105,13 @@ def each_choice(pack: Pack = "variant", *, profile: EndpointProfile | None = Non
     ``"all"``, or a number
         all instances in one request, or that many in each: few and large requests.
 
-    Without ``profile`` the whole undisputed contract is covered, with it what can be sent there. The set depends on
-    nothing else: equal arguments give equal cases, in the same order. Raises ``hypothesis.errors.InvalidArgument`` for
-    another ``pack``.
+    Without ``profile`` the whole undisputed contract of the dialect is covered, with it what can be sent there. The set
+    depends on nothing else: equal arguments give equal cases, in the same order. Raises
+    ``hypothesis.errors.InvalidArgument`` for another ``pack``.
     """
     if pack not in ("plain", "variant", "item", "all") and (type(pack) is not int or pack < 1):
         raise InvalidArgument(f"pack={pack!r} is none of 'plain', 'variant', 'item', 'all' and no positive number")
-    root = served(profile)
+    root = served(profile, dialect)
     instances = {name: _variant(name, node) for name, node in _variants(root)}
     rows = _rows(root)
     single = [
@@ -148,12 +151,12 @@ class Seed:
     body: Body
 
 
-def seeds(*, profile: EndpointProfile | None = None) -> Iterator[Seed]:
+def seeds(*, dialect: AnyDialect | None = None, profile: EndpointProfile | None = None) -> Iterator[Seed]:
     """Yield a body with the most usual top-level fields, then bodies for every branch.
 
     These have one instance of an item each, in a conversation, or one top-level field each.
     """
-    root = served(profile)
+    root = served(profile, dialect)
     names = {item.name for item in root.fields}
     usual = {name: copy.deepcopy(value) for name, value in _USUAL.items() if name in names}
     yield Seed("request", "", {"input": _PROMPT, **_required(root), **usual})
@@ -185,12 +188,12 @@ class FormSeed:
     body: Body
 
 
-def form_seeds(*, profile: EndpointProfile | None = None) -> Iterator[FormSeed]:
+def form_seeds(*, dialect: AnyDialect | None = None, profile: EndpointProfile | None = None) -> Iterator[FormSeed]:
     """Yield a body for each variant of an input item, each type of tool and each object among the top-level fields.
 
     They are in their plainest form, and items stand in a conversation.
     """
-    root = served(profile)
+    root = served(profile, dialect)
     for name, node in _variants(root):
         body, below = _placed(root, _variant(name, node)[0].value)
         yield FormSeed(f"item.{name}", below, (node.tag or name, *_parts(node)), body)
@@ -242,12 +245,12 @@ def _string(root: Object) -> GeneratedCase:
     )
 
 
-def one_factor(*, profile: EndpointProfile | None = None) -> list[GeneratedCase]:
+def one_factor(*, dialect: AnyDialect | None = None, profile: EndpointProfile | None = None) -> list[GeneratedCase]:
     """Return a set of requests that differ from a plain one in a single field each, and together cover every branch.
 
     A refusal names its cause, at the price of more requests than :func:`each_choice` with ``"item"`` needs.
     """
-    root = served(profile)
+    root = served(profile, dialect)
     cases = [_string(root)]
     for name, node in _variants(root):
         for level in _objects(node, "", "one"):
@@ -274,6 +277,7 @@ def pairwise_cases(
     *,
     of: Choice["request", "item"] = "request",
     levels: Choice["presence", "state", "value"] = "state",
+    dialect: AnyDialect | None = None,
     profile: EndpointProfile | None = None,
 ) -> list[GeneratedCase]:
     """Return requests in which every two fields meet in every two of their levels.
@@ -284,7 +288,7 @@ def pairwise_cases(
     """
     if of not in ("request", "item") or levels not in ("presence", "state", "value"):
         raise InvalidArgument(f"of={of!r} is request or item, and levels={levels!r} presence, state or value")
-    root = served(profile)
+    root = served(profile, dialect)
     if of == "request":
         factors = {
             item.name: _thinned(_factor(item, "packed"), levels)

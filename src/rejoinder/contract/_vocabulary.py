@@ -3,8 +3,10 @@
 The contract uses a small part of JSON Schema 2020-12, so that every reader of it (validators, strategies, coverage)
 honours it completely:
 
-- ``type``, ``const``, ``enum``, ``anyOf``, ``$ref`` to a definition of the same file (never back to itself);
-- ``properties``, ``required``, ``additionalProperties`` of objects; ``items``, ``minItems``, ``maxItems`` of arrays;
+- ``type``, ``const``, ``enum``, ``anyOf``, ``$ref`` to a definition of the same file, which may contain itself;
+- ``properties``, ``required``, ``additionalProperties``, ``minProperties``, ``maxProperties``, ``propertyNames`` and
+  ``dependentRequired`` of objects;
+- ``items``, ``minItems``, ``maxItems`` and ``uniqueItems`` of arrays;
 - bounds of numbers; length, ``pattern`` and ``format`` of strings;
 - in the response only: ``allOf`` of ``if``/``then``, which holds an output item to the class that its type names;
 - annotations: ``title``, ``description``, ``default``, ``examples``, ``deprecated``, ``$comment`` and ``x-...``.
@@ -33,15 +35,26 @@ KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
     "number": _NUMBERS,
     "boolean": frozenset(),
     "null": frozenset(),
-    "object": frozenset({"properties", "required", "additionalProperties"}),
-    "array": frozenset({"items", "minItems", "maxItems"}),
+    "object": frozenset(
+        {
+            "properties",
+            "required",
+            "additionalProperties",
+            "minProperties",
+            "maxProperties",
+            "propertyNames",
+            "dependentRequired",
+        }
+    ),
+    "array": frozenset({"items", "minItems", "maxItems", "uniqueItems"}),
 }
 CHOOSERS: Final = ("$ref", "const", "enum", "anyOf")
 _BRANCHING: Final = frozenset({"allOf", "if", "then"})
-_COUNTS: Final = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+_COUNTS: Final = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"})
 _SPANS: Final = (
     ("minLength", "maxLength"),
     ("minItems", "maxItems"),
+    ("minProperties", "maxProperties"),
     ("minimum", "maximum"),
     ("exclusiveMinimum", "exclusiveMaximum"),
 )
@@ -92,6 +105,15 @@ def _references(node: Any, at: str = "") -> Iterator[tuple[str, str]]:
         yield from _references(child, f"{at}/{escape_key(str(key))}")
 
 
+def _aliases(node: Any, at: str) -> Iterator[tuple[str, str]]:
+    """Yield the references, as :func:`_references`, that describe the value itself and not what is inside of it."""
+    if isinstance(node, Mapping):
+        yield from _references({"$ref": node["$ref"]}, at) if "$ref" in node else ()
+        for key in ("anyOf", "allOf"):
+            for index, branch in enumerate(node.get(key, ())):
+                yield from _aliases(branch, f"{at}/{key}/{index}")
+
+
 def check(schema: Mapping[str, Any], file: str, *, branching: bool = False) -> None:
     """Raise :class:`~rejoinder.errors.ContractError` unless the schema is made of the contract's vocabulary.
 
@@ -118,7 +140,8 @@ class _Checker:
             self._loops(name, (), done)
 
     def _loops(self, name: str, path: tuple[str, ...], done: set[str]) -> None:
-        for pointer, target in _references(self._definitions[name], f"/$defs/{escape_key(name)}"):
+        """Raise where a definition is nothing but itself. One that contains itself inside of its values is fine."""
+        for pointer, target in _aliases(self._definitions[name], f"/$defs/{escape_key(name)}"):
             if target in (*path, name):
                 raise fail(self._file, pointer, "$ref", f"{target!r} leads back to itself")
             if target not in done:
@@ -209,8 +232,18 @@ class _Checker:
         if len(set(required)) != len(required):
             raise fail(self._file, at, "required", "a field is listed twice")
         for key in ("items", "additionalProperties"):
-            if key in node and node[key] is not False:
+            if key in node and (key == "items" or node[key] is not False):
                 self._node(node[key], f"{at}/{key}")
+        if "propertyNames" in node:
+            names = node["propertyNames"]
+            self._node({"type": "string", **names} if isinstance(names, Mapping) else names, f"{at}/propertyNames")
+        dependent = node.get("dependentRequired", {})
+        if not isinstance(dependent, Mapping):
+            raise fail(self._file, at, "dependentRequired", "it must be a table of fields and lists of names")
+        for name, others in dependent.items():
+            if not isinstance(others, list) or not {name, *map(str, others)} <= properties.keys():
+                what = f"{name!r} and the fields that it requires must be among the properties"
+                raise fail(self._file, at, "dependentRequired", what)
 
     def _limits(self, node: Mapping[str, Any], at: str) -> None:
         for key in node:
@@ -219,6 +252,8 @@ class _Checker:
                 raise fail(self._file, at, key, f"{value!r} is not a non-negative integer")
             if key in _NUMBERS and type(value) not in (int, float):
                 raise fail(self._file, at, key, f"{value!r} is not a number")
+            if key == "uniqueItems" and not isinstance(value, bool):
+                raise fail(self._file, at, key, f"{value!r} is not a boolean")
             if key in ("pattern", "format") and not isinstance(value, str):
                 raise fail(self._file, at, key, f"{value!r} is not a string")
         if node.get("multipleOf", 1) <= 0:

@@ -3,21 +3,31 @@
 :func:`parse` turns a schema into nodes once and refuses what their users would not honour: a keyword outside of the
 contract's vocabulary, a reference that leads nowhere or back to itself, a contradiction. Strategies, covering sets,
 branches, mutants and the reducer all walk the same nodes, so none of them holds a field list.
+
+A definition that contains itself is followed a few levels down, then left out where it may be: the tree is finite.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, request_schema
-from rejoinder.contract._vocabulary import KEYWORDS, check
+from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, _source
+from rejoinder.contract._schemas import variant_of
+from rejoinder.contract._vocabulary import KEYWORDS, check, fail, reachable
 from rejoinder.errors import ContractError
 from rejoinder.validation import JSON_TYPES, escape_key, pointer_keys
 
 Schema = Mapping[str, Any]
+
+#: How often a definition is followed inside of itself, and of how many nodes a tree may be made before it is followed
+#: less often.
+_DEPTH: Final = 2
+_MANY: Final = 20_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,11 +70,12 @@ class Literal(Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Array(Node):
-    """A list of ``items``; ``largest`` is ``None`` where the schema sets no limit."""
+    """A list of ``items``; ``largest`` is ``None`` where there is no limit, ``unique`` forbids equal elements."""
 
     items: Node
     smallest: int = 0
     largest: int | None = None
+    unique: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +89,18 @@ class Field:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Object(Node):
-    """An object with known ``fields``; ``extra`` describes the values of all other keys, ``None`` forbids them."""
+    """An object with known ``fields``; ``extra`` describes the values of all other keys, ``None`` forbids them.
+
+    ``smallest`` and ``largest`` limit the number of its properties, ``names`` is a string schema for their names (or
+    ``None``), ``dependent`` maps a field to the fields that it requires.
+    """
 
     fields: tuple[Field, ...]
     extra: Node | None
+    smallest: int = 0
+    largest: int | None = None
+    names: Node | None = None
+    dependent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def free(self) -> bool:
@@ -140,13 +159,26 @@ def parse(schema: Schema, *, file: str = "schema") -> Node:
             error.message,
             "Strategies are built from a small part of JSON Schema 2020-12; see rejoinder.strategies.schema.compiler.",
         ) from None
-    return _Parser(schema).node(schema, "")
+    for depth in range(_DEPTH, -1, -1):
+        parser = _Parser(schema, depth, limit=_MANY if depth else 10 * _MANY)
+        node = parser.node(schema, "")
+        if parser.count <= parser.limit:
+            break
+    else:
+        raise fail(file, "", "$ref", "there are too many ways in which the definitions contain each other")
+    if isinstance(node, _Cut):
+        raise fail(file, node.pointer, "$ref", f"{node.name!r} has no finite value: it always contains itself")
+    return node
+
+
+def request_nodes(variant: SchemaVariant = SchemaVariant.GENERATION, dialect: str | Path = DEFAULT_DIALECT) -> Object:
+    """Return the request body of a dialect's contract as nodes (parsed once, as long as its file stays the same)."""
+    return _request_nodes(_source.read(dialect), variant)
 
 
 @cache
-def request_nodes(variant: SchemaVariant = SchemaVariant.GENERATION, dialect: str = DEFAULT_DIALECT) -> Object:
-    """Return the request body of a dialect's contract as nodes (parsed once)."""
-    node = parse(request_schema(variant, dialect=dialect), file="request.schema.json")
+def _request_nodes(source: _source.Source, variant: SchemaVariant) -> Object:
+    node = parse(variant_of(source, variant), file="request.schema.json")
     assert isinstance(node, Object)
     return node
 
@@ -180,14 +212,29 @@ def kind(value: Any) -> str:
     return JSON_TYPES.get(type(value), "object" if isinstance(value, Mapping) else "array")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Cut(Node):
+    """Where a definition is followed no further inside of itself; never part of a finished tree."""
+
+
 @dataclass
 class _Parser:
-    """Parses one document that was checked; definitions are parsed once and shared."""
+    """Parses one document that was checked; definitions are parsed once and shared.
+
+    ``depth`` is how often a definition is followed inside of itself, ``count`` how many nodes have been made; beyond
+    ``limit`` the tree is good for nothing.
+    """
 
     root: Schema
-    known: dict[str, Node] = field(default_factory=dict)
+    depth: int
+    limit: int
+    count: int = 0
+    known: dict[Any, Node] = field(default_factory=dict)
+    inside: Counter[str] = field(default_factory=Counter)
+    reached: dict[str, set[str]] = field(default_factory=dict)
 
     def node(self, schema: Any, pointer: str, name: str = "") -> Node:
+        self.count += 1
         if schema is True:
             return Anything(name=name, pointer=pointer)
         if "$ref" in schema:
@@ -204,19 +251,29 @@ class _Parser:
         if types == "object":
             return self._object(schema, pointer, name)
         if types == "array":
-            items = self.node(schema.get("items", True), f"{pointer}/items")
-            smallest, largest = schema.get("minItems", 0), schema.get("maxItems")
-            return Array(name=name, pointer=pointer, items=items, smallest=smallest, largest=largest)
+            return self._array(schema, pointer, name)
         if types == "null":
             return Union(name=name, pointer=pointer, alternatives=(), nullable=True)
         leaf = {key: schema[key] for key in ("type", *sorted(KEYWORDS[types])) if key in schema}
         return Scalar(name=name, pointer=pointer, type=types, schema=leaf)
 
     def _reference(self, target: str) -> Node:
-        if target not in self.known:
-            name = pointer_keys(target)[-1]
-            self.known[target] = self.node(self.root["$defs"][name], target[1:], name)
-        return self.known[target]
+        name = pointer_keys(target)[-1]
+        if self.inside[name] > self.depth or self.count > self.limit:
+            return _Cut(name=name, pointer=target[1:])
+        # What a definition is followed to depends on the definitions around it only where it leads back to them.
+        around = frozenset((one, times) for one, times in self.inside.items() if times and one in self._below(name))
+        if (name, around) not in self.known:
+            self.inside[name] += 1
+            self.known[name, around] = self.node(self.root["$defs"][name], target[1:], name)
+            self.inside[name] -= 1
+        return self.known[name, around]
+
+    def _below(self, name: str) -> set[str]:
+        """Return the names of the definitions that a definition leads to, itself only if it leads back to itself."""
+        if name not in self.reached:
+            self.reached[name] = reachable({**self.root["$defs"][name], "$defs": self.root["$defs"]})
+        return self.reached[name]
 
     def _union(self, branches: list[Any], pointer: str, name: str) -> Node:
         has_null = False
@@ -226,9 +283,7 @@ class _Parser:
                 has_null = True
             else:
                 alternatives.append(self.node(branch, f"{pointer}/anyOf/{index}"))
-        if len(alternatives) == 1 and not has_null:
-            return alternatives[0]
-        return Union(name=name, pointer=pointer, alternatives=tuple(alternatives), nullable=has_null)
+        return _united(alternatives, has_null, pointer, name)
 
     def _type_list(self, schema: Schema, types: list[str], pointer: str, name: str) -> Node:
         every = frozenset[str]().union(*KEYWORDS.values())
@@ -237,19 +292,56 @@ class _Parser:
             if one != "null":
                 own = {key: value for key, value in schema.items() if key not in every - KEYWORDS[one]}
                 alternatives.append(self.node({**own, "type": one}, pointer))
-        if len(alternatives) == 1 and "null" not in types:
-            return alternatives[0]
-        return Union(name=name, pointer=pointer, alternatives=tuple(alternatives), nullable="null" in types)
+        return _united(alternatives, "null" in types, pointer, name)
+
+    def _array(self, schema: Schema, pointer: str, name: str) -> Node:
+        items = self.node(schema.get("items", True), f"{pointer}/items")
+        smallest, largest = schema.get("minItems", 0), schema.get("maxItems")
+        if isinstance(items, _Cut):
+            if smallest:
+                return items
+            items, largest = Anything(pointer=f"{pointer}/items"), 0
+        unique = schema.get("uniqueItems", False)
+        return Array(name=name, pointer=pointer, items=items, smallest=smallest, largest=largest, unique=unique)
 
     def _object(self, schema: Schema, pointer: str, name: str) -> Node:
         required = schema.get("required", ())
         others = schema.get("additionalProperties", True)
         extra = None if others is False else self.node(others, f"{pointer}/additionalProperties")
-        fields = tuple(
-            Field(key, self.node(value, f"{pointer}/properties/{escape_key(key)}"), key in required)
-            for key, value in schema.get("properties", {}).items()
+        fields = []
+        for key, value in schema.get("properties", {}).items():
+            node = self.node(value, f"{pointer}/properties/{escape_key(key)}")
+            if not isinstance(node, _Cut):
+                fields.append(Field(key, node, key in required))
+            elif key in required:
+                return node
+            elif isinstance(extra, Anything):
+                extra = None  # it would take the field that is left out, with any value
+        dependent = {key: tuple(value) for key, value in schema.get("dependentRequired", {}).items()}
+        kept = {item.name for item in fields}
+        while lacking := {name for name in kept if not kept.issuperset(dependent.get(name, ()))}:
+            kept -= lacking
+        names = schema.get("propertyNames")
+        return Object(
+            name=name,
+            pointer=pointer,
+            fields=tuple(item for item in fields if item.name in kept),
+            extra=None if isinstance(extra, _Cut) else extra,
+            smallest=schema.get("minProperties", 0),
+            largest=schema.get("maxProperties"),
+            names=None if names is None else self.node({"type": "string", **names}, f"{pointer}/propertyNames"),
+            dependent=dependent,
         )
-        return Object(name=name, pointer=pointer, fields=fields, extra=extra)
+
+
+def _united(alternatives: list[Node], has_null: bool, pointer: str, name: str) -> Node:
+    """Return a union of what was not cut, or the only alternative."""
+    kept = tuple(node for node in alternatives if not isinstance(node, _Cut))
+    if not kept and not has_null:
+        return alternatives[0]
+    if len(kept) == 1 and not has_null:
+        return kept[0]
+    return Union(name=name, pointer=pointer, alternatives=kept, nullable=has_null)
 
 
 def _literal(values: list[Any], pointer: str, name: str) -> Node:

@@ -16,7 +16,13 @@ LEAVES: list[dict[str, Any]] = [
     {"type": "string"},
     {"type": "string", "minLength": 2, "maxLength": 5},
     {"type": "string", "pattern": "^[a-f]+$"},
+    {"type": "string", "pattern": "^[a-zA-Z0-9_-]+$", "minLength": 1, "maxLength": 64},
+    {"type": "string", "pattern": "^[^@]{2,3}$"},
+    {"type": "string", "pattern": "a.?b$"},
+    {"type": "string", "maxLength": 10_485_760},
     {"type": "string", "format": "date"},
+    {"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 6},
+    {"type": "integer", "minimum": 2, "multipleOf": 3},
     {"type": "integer"},
     {"type": "integer", "minimum": 3},
     {"type": "integer", "maximum": -3},
@@ -30,6 +36,18 @@ LEAVES: list[dict[str, Any]] = [
     {"const": None},
     {"enum": ["a", "b", 3, None, True]},
     {"type": "object"},
+    {"type": "object", "maxProperties": 2, "minProperties": 1, "additionalProperties": {"type": "string"}},
+    {"type": "object", "propertyNames": {"pattern": "^k[0-9]$"}, "additionalProperties": {"type": "integer"}},
+    {
+        "type": "object",
+        "properties": {name: {"type": "integer"} for name in "abcd"},
+        "dependentRequired": {"a": ["b"], "b": ["c"]},
+        "minProperties": 1,
+        "maxProperties": 3,
+        "additionalProperties": False,
+    },
+    {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 4}, "uniqueItems": True, "minItems": 2},
+    {"type": "array", "items": {"type": "boolean"}, "maxItems": 128},
     {},
 ]
 
@@ -86,11 +104,22 @@ def test_values_are_valid_under_their_schema(schema: dict[str, Any], data: st.Da
         ({"anyOf": [{"type": "string"}], "type": "string"}, "/", "type"),
         ({"$ref": "#/$defs/missing"}, "/", "$ref"),
         ({"$ref": "other.json#/a"}, "/", "$ref"),
+        ({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}, "/$defs/a/anyOf/0", "$ref"),
         (
-            {"$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"},
-            "/$defs/a/items",
+            {
+                "$defs": {
+                    "a": {"type": "object", "required": ["b"], "properties": {"b": {"$ref": "#/$defs/a"}}},
+                },
+                "$ref": "#/$defs/a",
+            },
+            "/$defs/a",
             "$ref",
         ),
+        ({"type": "array", "items": False}, "/items", "items"),
+        ({"type": "array", "uniqueItems": "yes"}, "/", "uniqueItems"),
+        ({"type": "object", "minProperties": 2, "maxProperties": 1}, "/", "minProperties"),
+        ({"type": "object", "propertyNames": {"type": "string", "minimum": 1}}, "/propertyNames", "minimum"),
+        ({"type": "object", "properties": {"a": {}}, "dependentRequired": {"a": ["b"]}}, "/", "dependentRequired"),
         ({"type": "object", "required": ["a"], "properties": {}}, "/", "required"),
         ({"type": "array", "items": {"type": "string"}, "minItems": 3, "maxItems": 2}, "/", "minItems"),
         ({"type": "integer", "minimum": 3, "maximum": 2}, "/", "minimum"),
@@ -119,6 +148,36 @@ def test_what_is_not_honoured_is_refused_by_place_and_keyword(
 def test_annotations_are_allowed_anywhere() -> None:
     schema = {"$schema": "x", "title": "t", "x-null": "contested", "type": "string", "description": "d", "examples": []}
     assert find(from_contract(schema), lambda _: True) == ""
+
+
+FOLDER: dict[str, Any] = {
+    "$defs": {
+        "entry": {"anyOf": [{"$ref": "#/$defs/file"}, {"$ref": "#/$defs/folder"}]},
+        "file": {"type": "string", "minLength": 1},
+        "folder": {
+            "type": "object",
+            "properties": {"entries": {"type": "array", "items": {"$ref": "#/$defs/entry"}}},
+            "required": ["entries"],
+            "additionalProperties": False,
+        },
+    },
+    "$ref": "#/$defs/folder",
+}
+
+
+def _depth(folder: Any) -> int:
+    return 0 if isinstance(folder, str) else 1 + max(map(_depth, folder["entries"]), default=0)
+
+
+@given(from_contract(FOLDER))
+def test_definitions_that_contain_themselves_have_finite_values(folder: dict[str, Any]) -> None:
+    assert jsonschema_rs.Draft202012Validator(FOLDER).is_valid(folder)
+    assert _depth(folder) <= 3
+
+
+def test_values_of_recursive_definitions_are_nested() -> None:
+    found = find(from_contract(FOLDER), lambda folder: _depth(folder) == 3)
+    assert found == {"entries": [{"entries": [{"entries": []}]}]}
 
 
 def _items(body: dict[str, Any], type_: str) -> list[dict[str, Any]]:
