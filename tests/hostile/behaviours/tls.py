@@ -6,6 +6,7 @@ import datetime
 import os
 import socket
 import ssl
+import warnings
 from functools import cache
 
 import trustme
@@ -37,7 +38,9 @@ def _context(kind: str) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_REQUIRED
     if kind == "old version":
         context.set_ciphers("ALL:@SECLEVEL=0")
-        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        with warnings.catch_warnings():  # Python warns of versions before 1.2
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     return context
 
 
