@@ -10,6 +10,7 @@ from rejoinder.conformance.judging.problems import (
     at_event,
     get,
     has_what,
+    in_exchange,
     in_response,
     is_integer,
     is_number,
@@ -23,8 +24,10 @@ from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import state
 from rejoinder.formatting import plural
+from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN
 from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.validation import SchemaError
 
 # No Responses endpoint is older than the API itself; clocks may run a day ahead.
 _EARLIEST: Final = 1_577_836_800  # 2020-01-01
@@ -405,3 +408,50 @@ def _lists_logprobs(view: ExchangeView) -> bool:
 def text_parts_have_logprobs(view: ExchangeView) -> Iterator[Problem]:
     """Tests `logprobs` of every `output_text` part."""
     yield from _lists_of_parts(view, "logprobs")
+
+
+def _has_reply(view: ExchangeView) -> bool:
+    """Whether an operation beside create returned a body that its schema describes: no stream, and not broken off.
+
+    Documents leave open what delete returns, so it may return nothing.
+    """
+    exchange = view.exchange
+    whole = exchange.ok and exchange.outcome is Outcome.COMPLETE and exchange.content_type != "text/event-stream"
+    return bool(view.operation) and whole and (bool(exchange.body) or exchange.request.method != "DELETE")
+
+
+@check("RSP-17", Subject.CASE, needs=lambda case: any(map(_has_reply, case.views)))
+def replies_of_operations_match(case: CaseView) -> Iterator[Problem]:
+    """Validates the body of every 2xx response to an operation beside create against the schema of the operation.
+
+    Of a retrieved or cancelled response, only what the created one has not wrong as well is reported. Streams and empty
+    responses to delete are not tested.
+    """
+    created = {get(view.response, "id"): view for view in case.views if view.response is not None}
+    for view in case.views:
+        if not _has_reply(view) or view.requested is None:
+            continue
+        operation, body = view.requested.operation, view.body
+        if body is None:
+            message = f"The body of a response to {operation.name} is not JSON."
+            yield in_exchange(view, message, expected="JSON", actual=view.exchange.body[:200], kind=operation.name)
+            continue
+        earlier = created.get(view.requested.ids.get("response_id", ABSENT))
+        known = (
+            set() if earlier is None else {_fault(e) for e in view.dialect.response_validator.errors(earlier.response)}
+        )
+        for error in operation.reply_validator.errors(body):
+            if _fault(error) not in known:
+                yield in_exchange(
+                    view,
+                    f"The response to {operation.name} does not match the schema"
+                    f"{f' ({error.branch})' if error.branch else ''}: {error.located}.{repeated(error.more)}",
+                    error.pointer,
+                    expected=error.wanted,
+                    actual=error.actual,
+                    kind=f"{operation.name} {error.keyword}",
+                )
+
+
+def _fault(error: SchemaError) -> tuple[str, str]:
+    return error.pointer, error.keyword

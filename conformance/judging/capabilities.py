@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
-from typing import Final
-from urllib.parse import unquote
+from typing import Any, Final
 
 from rejoinder.conformance.judging.acceptance import (
     AcceptanceLog,
@@ -252,26 +250,30 @@ def _answer(view: ExchangeView, how: Handling, feature: Feature) -> Acceptance:
 def _visits(views: Iterable[ExchangeView]) -> Iterator[tuple[ExchangeView, str]]:
     """Yield requests to operations beside create with the operation's name.
 
-    An operation on a response counts only where its case got that response before, stored and not deleted since.
+    An operation on what is stored counts only where its case got the id of that before, stored and not deleted since.
     """
     kept: dict[str, set[str]] = {}
     for view in views:
         known = kept.setdefault(view.exchange.case, set())
         if view.is_create:
-            identity = get(view.response, "id")
-            if isinstance(identity, str) and view.request.get("store") is not False:
-                known.add(identity)
+            if view.request.get("store") is not False:
+                known.update(_ids(view.response))
             continue
-        request = view.exchange.request
-        below = request.path.partition("?")[0].rstrip("/").rpartition("/responses")[2]
-        for name, operation in view.dialect.operations.items():
-            form = re.escape(operation.path.partition("/responses")[2]).replace(r"\{response_id\}", "([^/]+)")
-            match = re.fullmatch(form, below) if form and operation.method == request.method else None
-            identity = unquote(match[1]) if match and match.groups() else None
-            if match and (identity is None or identity in known):
-                yield view, name
-                if request.method == "DELETE" and identity is not None:
-                    known.discard(identity)
+        if view.requested is None or not known.issuperset(view.requested.ids.values()):
+            continue
+        yield view, view.operation
+        if view.exchange.request.method == "DELETE":
+            known.difference_update(list(view.requested.ids.values())[-1:])
+        else:
+            known.update(_ids(view.body) if view.exchange.ok else ())
+
+
+def _ids(body: Any) -> Iterator[str]:
+    """Yield the id of an object that an endpoint returned, and those of the objects in a list of its."""
+    listed = get(body, "data")
+    for one in (body, *(listed if isinstance(listed, list) else ())):
+        if isinstance(identity := get(one, "id"), str):
+            yield identity
 
 
 def _visited(view: ExchangeView, feature: Feature) -> Acceptance:

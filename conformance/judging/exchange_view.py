@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from rejoinder.conformance.judging.context import NO_CONTEXT, RunContext
-from rejoinder.contract import Dialect, EventSpec
+from rejoinder.contract import Dialect, EventSpec, Requested, requested_operation
 from rejoinder.fold import StreamFold
 from rejoinder.model.exchange import Exchange, Outcome, is_too_deep, load_json
 from rejoinder.wire.sse import ServerEvent, SSEReader, read_events
@@ -107,15 +106,17 @@ class ExchangeView:
         return request.method == "POST" and request.path.partition("?")[0].rstrip("/").endswith("/responses")
 
     @cached_property
+    def requested(self) -> Requested | None:
+        """The operation beside create that the request is for, with the ids in its path; ``None`` for any other."""
+        request = self.exchange.request
+        if self.is_create:
+            return None
+        return requested_operation(self.dialect.operations.values(), request.method, request.path)
+
+    @property
     def operation(self) -> str:
         """The name of the operation beside create that the request is for; empty for create and for no operation."""
-        request = self.exchange.request
-        below = request.path.partition("?")[0].rstrip("/").rpartition("/responses")[2]
-        for name, operation in self.dialect.operations.items():
-            form = re.escape(operation.path.partition("/responses")[2]).replace(r"\{response_id\}", "[^/]+")
-            if form and operation.method == request.method and re.fullmatch(form, below):
-                return name
-        return ""
+        return "" if self.requested is None else self.requested.operation.name
 
     @cached_property
     def streamed(self) -> bool:

@@ -17,6 +17,7 @@ from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.tags import Tag
 from rejoinder.wire.base_form import fit_body
 from rejoinder.wire.sse import read_events
+from rejoinder.wire.target import RESPONSES
 
 Replies = Mapping[str, Exchange]
 """What earlier requests of a case got, by role."""
@@ -71,10 +72,11 @@ class RequestSpec:
 
     ``body`` is a JSON value, exact bytes, or a function of the replies that earlier requests of the case got; ``path``
     names what lies below the create endpoint (``(response_id, "cancel")``), or is such a function. Either may return
-    ``None`` to say that there is nothing to ask. ``query`` is sent as it is, or made of the replies. ``role`` names the
-    request in its case. ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on purpose; what
-    they stop has the outcome ``cancelled``. ``pace`` is how many seconds a slow reader lets pass after each of its
-    first reads.
+    ``None`` to say that there is nothing to ask. With another ``collection``, such as ``conversations``, it lies below
+    that one, which stands beside the create endpoint. ``query`` is sent as it is, or made of the replies. ``role``
+    names the request in its case. ``deadline`` (seconds) and ``read_limit`` (bytes of the reply) stop it early on
+    purpose; what they stop has the outcome ``cancelled``. ``pace`` is how many seconds a slow reader lets pass after
+    each of its first reads.
 
     With ``beside`` the request is sent together with the one before it, not after its reply, and sees the same replies;
     ``wait`` is how many seconds after that it is sent, or such a function. ``tenant`` 2 sends it with the second
@@ -98,6 +100,7 @@ class RequestSpec:
     headers: tuple[tuple[str, str | None], ...] = ()
     method: str = "POST"
     path: tuple[str, ...] | PathOf = ()
+    collection: str = RESPONSES
     query: str | QueryOf = ""
     deadline: float | None = None
     read_limit: int | None = None

@@ -19,6 +19,7 @@ from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.script import Step, Taken, replaced
 from rejoinder.model.tags import BOOKKEEPING
 from rejoinder.wire.client import encode_json
+from rejoinder.wire.target import RESPONSES
 
 _NAMES: Final = frozenset(
     ("id", "call_id", "approval_request_id", "item_id", "first_id", "last_id", "encrypted_content", "container_id")
@@ -284,7 +285,7 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
     named = {taken.text: Reference(steps[taken.reply].role, taken.pointer) for taken in step.taken if taken.text}
     sent, _, query = request.path.partition("?")
     create, _, usual = create.partition("?")
-    segments = [part for part in sent.removeprefix(create).split("/") if part]
+    collection, segments = _below(sent, create)
     query = query.removeprefix(usual).removeprefix("&") if usual else query
     kept = tuple((name, value) for name, value in request.headers if name.lower() == "content-type")
     return RequestSpec(
@@ -294,6 +295,7 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
         headers=kept,
         method=request.method,
         path=_path(tuple(_cut(part, named, unquote) for part in segments)),
+        collection=collection,
         query=QueryTemplate(_cut(query, named, str)) if named else query,
         deadline=step.deadline,
         read_limit=step.read_limit,
@@ -304,6 +306,15 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
         keeps=step.keeps,
         until=is_over if step.until_ended else None,
     )
+
+
+def _below(path: str, create: str) -> tuple[str, list[str]]:
+    """Return the collection that a path is in, that of create or one beside it, and the segments below that."""
+    if path == create or path.startswith(f"{create}/"):
+        return RESPONSES, [part for part in path.removeprefix(create).split("/") if part]
+    base = create.rpartition("/")[0]
+    collection, *segments = [part for part in path.removeprefix(base).split("/") if part] or [RESPONSES]
+    return collection, segments
 
 
 def _path(segments: tuple[tuple[str | Reference, ...], ...]) -> PathTemplate | tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec, pauses
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.tags import Tag
-from rejoinder.wire.target import Target
+from rejoinder.wire.target import RESPONSES, Target
 
 WRONG_KEY: Final = "rejoinder-wrong-key"
 """The key of requests with the tag ``wrong-key``."""
@@ -99,11 +99,11 @@ def prepare(planned: RequestSpec, replies: Replies, target: Target) -> PreparedR
         return None
     if planned.tenant == 2 and target.second_key is None:
         return None
-    path = target.path(*below)
+    path = target.path(*below, collection=planned.collection)
     query = planned.query(replies) if callable(planned.query) else planned.query
     if query:
         path += ("&" if "?" in path else "?") + query
-    if not below:
+    if not below and planned.collection == RESPONSES:
         body = target.fit(body, keeps=planned.keeps)
     given = any(name.lower() == "content-type" for name, _ in planned.headers)
     kind = (("content-type", "application/json"),) if body is not None and not given else ()

@@ -37,6 +37,7 @@ _ORDER: Final = (
     *("tools.sent-back", "tools.call-sent-back", "tools.output-forms"),
     *("tools.refused", "tools.undeclared", "tools.unknown-call", "twin.", "tools.", "tools.refused-answer"),
     *("format.", "tools.forced-", "tools.computer", "roundtrip.", "forms."),
+    "operations.",
     *("state.", "background.", "meaning.", "meaning.previous-input-messages", "meaning.prompt-variables"),
     *("meaning.parallel-calls", "meaning.rounds-of-calls", "meaning.chains", "meaning.deleted"),
     *("meaning.next-instructions", "parameters.", "parameters.sampling", "parameters.priority"),

@@ -34,6 +34,9 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             context.body(input=user("Say hello."), request_id="named by the case"),
         )
         yield replace(named, requests=(*named.requests, claimed(context, "request_id")))
+    if plan != "smoke" and "models" in context.dialect.operations:
+        listed = RequestSpec("models", method="GET", collection="models", tags=())
+        yield PlannedCase("operations.models", "The list of models.", (listed,))
 
 
 def _cut(name: str, whole: dict[str, Any], least: int) -> PlannedCase:

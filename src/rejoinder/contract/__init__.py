@@ -13,8 +13,7 @@ beside this module are the only source:
 ``error.schema.json``
     the body of a refused request.
 ``operations.schema.json``
-    the operations beside create: retrieve, cancel, delete, input_items, input_tokens, compact, models
-    (:func:`load_operations`).
+    the operations beside create, such as retrieve, cancel and create_conversation (:func:`load_operations`).
 ``dialects/*.toml``
     what differs between dialects: parameters, and overlays on the schemas. Custom dialect files have the same format
     (described in ``_source.py`` and ``_overlay.py``); every function that takes a dialect takes the path of one.
@@ -34,7 +33,7 @@ from __future__ import annotations
 from rejoinder.contract._clients import Harm, clients_file, harms_of, proven_faults
 from rejoinder.contract._dialect import Dialect, EventSpec, every_feature, features_of, load_dialect, read_features
 from rejoinder.contract._features import Feature, load_features
-from rejoinder.contract._operations import Operation, load_operations
+from rejoinder.contract._operations import Operation, Requested, load_operations, requested_operation
 from rejoinder.contract._rules import (
     FAMILIES,
     Citation,
@@ -74,6 +73,7 @@ __all__ = [
     "Harm",
     "Operation",
     "Reading",
+    "Requested",
     "Rule",
     "SchemaVariant",
     "Sentence",
@@ -104,5 +104,6 @@ __all__ = [
     "read_features",
     "read_rules",
     "request_schema",
+    "requested_operation",
     "speaks_for",
 ]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from rejoinder.contract import _source
 from rejoinder.contract._borrowing import resolve, with_used
 from rejoinder.contract._schemas import Schema, schema_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
 from rejoinder.contract._vocabulary import fail
-from rejoinder.validation import escape_key
+from rejoinder.validation import Validator, escape_key
 
 _FIELDS: Final = ("method", "path", "query", "body", "reply")
 
@@ -22,9 +25,10 @@ _FIELDS: Final = ("method", "path", "query", "body", "reply")
 class Operation:
     """One operation of the API.
 
-    ``path`` holds ``{response_id}`` where the id belongs. ``query`` describes the query parameters as a JSON object
-    before they are encoded, ``body`` the JSON body; both are ``None`` where there is none. ``reply`` describes the
-    body of a 2xx answer that is not streamed; refusals have the body that the schema ``error`` describes.
+    ``path`` holds names in braces where ids belong, such as ``{response_id}``. ``query`` describes the query parameters
+    as a JSON object before they are encoded, ``body`` the JSON body; both are ``None`` where there is none. ``reply``
+    describes the body of a 2xx response that is not streamed; refusals have the body that the schema ``error``
+    describes.
     """
 
     name: str
@@ -34,12 +38,67 @@ class Operation:
     body: Schema | None
     reply: Schema
 
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        """The segments of the path below the version of the API: ``responses``, ``{response_id}``, ``cancel``."""
+        return tuple(_VERSION.sub("", self.path).strip("/").split("/"))
+
+    @cached_property
+    def reply_validator(self) -> Validator:
+        """The validator of the body of a 2xx response."""
+        return Validator(self.reply)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The names of the ids in the path, in their order."""
+        return tuple(segment[1:-1] for segment in self.segments if _is_id(segment))
+
+    def match(self, method: str, path: str) -> dict[str, str] | None:
+        """Return the ids in the path of a request for the operation; ``None`` for any other request.
+
+        The path may begin with anything, such as ``/v1`` or the prefix of a gateway, and have a query.
+        """
+        if method != self.method:
+            return None
+        given = path.partition("?")[0].strip("/").split("/")[-len(self.segments) :]
+        if len(given) != len(self.segments):
+            return None
+        pairs = list(zip(self.segments, given, strict=True))
+        if not all(there if _is_id(name) else name == there for name, there in pairs):
+            return None
+        return {name[1:-1]: unquote(there) for name, there in pairs if _is_id(name)}
+
+
+class Requested(NamedTuple):
+    """The operation that a request is for, and the ids in its path by their names."""
+
+    operation: Operation
+    ids: Mapping[str, str]
+
+
+_VERSION: Final = re.compile(r"^/v\d+(?=/)")
+
+
+def _is_id(segment: str) -> bool:
+    return segment.startswith("{")
+
+
+def requested_operation(operations: Iterable[Operation], method: str, path: str) -> Requested | None:
+    """Return which of the operations a request is for, ``None`` for none.
+
+    Of several whose paths match, the one with the longest path is meant, then the one with the fewest ids.
+    """
+    found = [
+        Requested(operation, ids) for operation in operations if (ids := operation.match(method, path)) is not None
+    ]
+    return max(found, key=lambda one: (len(one.operation.segments), -len(one.ids)), default=None)
+
 
 def load_operations(dialect: str | Path = DEFAULT_DIALECT) -> Mapping[str, Operation]:
     """Return the operations that the dialect's sources define beside create, by name.
 
-    Names: ``retrieve``, ``cancel``, ``delete``, ``input_items``, ``input_tokens``, ``compact``, ``models``. One that is
-    absent is not known of the dialect; an endpoint may have it all the same. Raises
+    Names are such as ``retrieve``, ``input_items`` and ``create_conversation``. An operation that is absent is not
+    known of the dialect; an endpoint may have it all the same. Raises
     :class:`~rejoinder.errors.ContractError` for a dialect that does not exist or cannot be used.
     """
     return operations_of(_source.read(dialect))

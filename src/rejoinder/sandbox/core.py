@@ -18,6 +18,7 @@ from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
+from rejoinder.sandbox.endpoint.items import listed
 from rejoinder.sandbox.endpoint.reply import (
     JSON_HEADERS,
     ApiError,
@@ -405,7 +406,7 @@ class Sandbox:
         if operation == "input_tokens":
             return self._input_tokens(request, info, variations)
         if operation == "models":
-            return self._models(argument)
+            return self._models(argument, info, variations)
         return reply_with({"status": "ok"})
 
     def _retrieve(
@@ -455,7 +456,7 @@ class Sandbox:
         with self._lock:
             self._found(response_id, info, variations)
             self._store.remove(response_id)
-        return reply_with({"id": response_id, "object": "response", "deleted": True})
+        return self._reply({"id": response_id, "object": "response", "deleted": True}, info, variations)
 
     def _cancel(self, info: RequestInfo, response_id: str, variations: Sequence[Variation]) -> Reply:
         now = self._clock()
@@ -498,7 +499,7 @@ class Sandbox:
         for variation in variations:
             if variation.listing is not None:
                 variation.listing(listing, info)
-        return reply_with(listing)
+        return self._reply(listing, info, variations)
 
     def _input_tokens(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         body = check_create({"input": [], **_object(read_json(request))}, self._validators, MODELS)
@@ -507,16 +508,24 @@ class Sandbox:
         for variation in variations:
             if variation.resolved is not None:
                 resolved = variation.resolved(resolved, info)
-        return reply_with({"object": "response.input_tokens", "input_tokens": resolved.input_tokens})
+        counted = {"object": "response.input_tokens", "input_tokens": resolved.input_tokens}
+        return self._reply(counted, info, variations)
 
-    def _models(self, name: str) -> Reply:
+    def _models(self, name: str, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         models = [{"id": model, "object": "model", "created": 0, "owned_by": "rejoinder"} for model in MODELS]
         if not name:
-            return reply_with({"object": "list", "data": models})
+            return self._reply({"object": "list", "data": models}, info, variations)
         for model in models:
             if model["id"] == name:
-                return reply_with(model)
+                return self._reply(model, info, variations)
         raise ApiError(404, f"The model {name[:200]!r} does not exist.", param="model", code="model_not_found")
+
+    def _reply(self, body: Json, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
+        """Return a success whose body is no response object."""
+        for variation in variations:
+            if variation.other_reply is not None:
+                variation.other_reply(body, info)
+        return reply_with(body)
 
     def _own(self, response_id: str, info: RequestInfo, variations: Sequence[Variation]) -> Stored | None:
         """Return the response of that id if it belongs to who asks, or a fault shows it to anyone."""
@@ -710,7 +719,7 @@ def _new_id(variations: Sequence[Variation], info: RequestInfo, id: str) -> str:
 
 def _with_ids(resolved: ResolvedRequest) -> list[Json]:
     return [
-        {**item, "id": item.get("id") or resolved.new_id(f"in_{resolved.stem}{index:02x}")}
+        listed(item, partial(resolved.new_id, f"in_{resolved.stem}{index:02x}"))
         for index, item in enumerate(resolved.fresh)
     ]
 

@@ -121,6 +121,7 @@ class Variation:
     - ``override`` gets the visit to an operation beside create, and may answer it in place of the sandbox or refuse it;
     - ``all_tenants`` says whether the responses of all tenants are open to a request;
     - ``listing`` changes a page of input items;
+    - ``other_reply`` changes the body of a success of an operation beside create, if it is no response object;
     - ``cancelled`` gets the finished response of a background stream that was cancelled, and returns the event that
       ends the stream in place of none;
     - ``on_reader_left`` gets what is stored of a background stream whose reader left before its end.
@@ -150,6 +151,7 @@ class Variation:
     override: Callable[[Visit], Reply | None] | None = None
     all_tenants: Callable[[RequestInfo], bool] | None = None
     listing: Callable[[Json, RequestInfo], None] | None = None
+    other_reply: Callable[[Json, RequestInfo], None] | None = None
     cancelled: Callable[[Json, RequestInfo], Json] | None = None
     on_reader_left: Callable[[Stored], None] | None = None
 

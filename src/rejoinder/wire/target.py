@@ -32,6 +32,8 @@ from rejoinder.wire.request_options import RequestOptions
 from rejoinder.wire.sse import read_events
 
 CASE: Final = "preflight"
+RESPONSES: Final = "responses"
+"""The collection of the create endpoint: the last segment of its path."""
 
 _SECURE_PORT: Final = re.compile(rb"to (an? )?(HTTPS|TLS|SSL)(-enabled)? (server|port)", re.IGNORECASE)
 _NO_MODEL: Final = re.compile(r"\bmodel\b|model_not_found", re.IGNORECASE)
@@ -71,14 +73,18 @@ class Target:
     form: BaseForm = USUAL_FORM
     request: RequestOptions = field(default_factory=RequestOptions)
 
-    def path(self, *parts: str) -> str:
+    def path(self, *parts: str, collection: str = RESPONSES) -> str:
         """Return the absolute path of the create endpoint, or of what ``parts`` name below it, query included.
 
         ``target.path(response_id, "input_items")`` is the path of a response's input items; parts are escaped, since
-        they come from the endpoint.
+        they come from the endpoint. Another ``collection``, such as ``conversations``, stands beside the create
+        endpoint.
         """
         below = "".join("/" + quote(part.encode("utf-8", "replace"), safe="") for part in parts)
-        return parse_address(self.url).below(below)
+        address = parse_address(self.url)
+        if collection != RESPONSES:
+            address = address._replace(path=f"{address.path.rpartition('/')[0]}/{collection}")
+        return address.below(below)
 
     def body(self, **fields: Any) -> dict[str, Any]:
         """Return a request body with the target's model, if it has one, and the given fields."""

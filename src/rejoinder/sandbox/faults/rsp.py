@@ -273,3 +273,31 @@ def _wrong_output_text(response: Json) -> None:
         if part["type"] == "output_text"
     ]
     response["output_text"] = altered("".join(texts))
+
+
+@FAULTS.add("models-without-list", "RSP-17", hook="other_reply", dialects=("northstar", "openai"))
+def _bare_models(body: Json, info: RequestInfo) -> None:
+    """The list of models has no object."""
+    if info.operation == "models":
+        del body["object"]
+
+
+@FAULTS.add("input-items-without-type", "RSP-17", hook="other_reply", dialects=("openai",))
+def _untyped_items(body: Json, info: RequestInfo) -> None:
+    """Listed input items have no type."""
+    if info.operation == "input_items":
+        body["data"] = [{name: value for name, value in item.items() if name != "type"} for item in body["data"]]
+
+
+@FAULTS.add("input-tokens-as-text", "RSP-17", hook="other_reply", dialects=("openai",))
+def _counted_in_words(body: Json, info: RequestInfo) -> None:
+    """The number of input tokens is text."""
+    if info.operation == "input_tokens":
+        body["input_tokens"] = str(body["input_tokens"])
+
+
+@FAULTS.add("retrieved-time-as-text", "RSP-17", hook="response", dialects=("northstar", "openai"))
+def _time_as_text(response: Json, _: str, info: RequestInfo) -> None:
+    """created_at of retrieved responses is text."""
+    if info.operation == "response":
+        response["created_at"] = str(response["created_at"])

@@ -1,0 +1,29 @@
+"""Items of the input as the endpoint lists them: with an id, a type, and content in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from rejoinder.sandbox.endpoint.tokens import Json
+
+_STATUS: Final = "completed"
+
+
+def listed(item: Json, new_id: Callable[[], str]) -> Json:
+    """Return an input item as it is listed; ``new_id`` makes the id of one that has none.
+
+    A message gets its type and a status, and a text as its content becomes a part.
+    """
+    identity = item.get("id") or new_id()
+    if item.get("type") not in (None, "message") or "role" not in item:
+        return {**item, "id": identity}
+    content = item["content"]
+    if isinstance(content, str):
+        spoken = item["role"] == "assistant"
+        content = (
+            [{"type": "output_text", "text": content, "annotations": [], "logprobs": []}]
+            if spoken
+            else [{"type": "input_text", "text": content}]
+        )
+    return {**item, "id": identity, "type": "message", "status": item.get("status") or _STATUS, "content": content}
