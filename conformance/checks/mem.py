@@ -162,8 +162,8 @@ class _Ancestry:
             identity = _identity(view) if view.is_create else None
             if isinstance(identity, str):
                 self._by_id.setdefault(identity, []).append(view)
-            if view.request.get("conversation") is not None:
-                self._by_conversation.setdefault(str(view.request["conversation"]), []).append(view)
+            if named := _conversation_of(view):
+                self._by_conversation.setdefault(named, []).append(view)
 
     def words(self, view: ExchangeView) -> set[str]:
         """Return the canaries of all of them."""
@@ -177,8 +177,18 @@ class _Ancestry:
             known.update(canaries_of(one))
             previous = one.request.get("previous_response_id")
             left += self._by_id.get(previous, ()) if isinstance(previous, str) else ()
-            left += self._by_conversation.get(str(one.request.get("conversation")), ())
+            left += self._by_conversation.get(_conversation_of(one), ())
         return known
+
+
+def _conversation_of(view: ExchangeView) -> str:
+    """Return the id of the conversation that a request creates, names or is about; empty for none."""
+    if view.requested is not None and view.requested.operation.segments[0] == "conversations":
+        named = view.requested.ids.get("conversation_id") or get(view.body, "id")
+    else:
+        given = view.request.get("conversation")
+        named = given.get("id") if isinstance(given, dict) else given
+    return named if isinstance(named, str) else ""
 
 
 def _said(view: ExchangeView) -> list[str]:

@@ -363,17 +363,18 @@ def echoed_tools_are_whole(view: ExchangeView) -> Iterator[Problem]:
                 )
 
 
-@check("RSP-13", Subject.RESPONSE, needs=lambda view: is_set(view.request.get("conversation", ABSENT)))
+def _names_conversation(view: ExchangeView) -> bool:
+    return view.is_create and is_set(view.request.get("conversation", ABSENT))
+
+
+@check("RSP-13", Subject.RESPONSE, needs=_names_conversation)
 def conversation_is_named(view: ExchangeView) -> Iterator[Problem]:
-    """Tests `conversation.id` of every response to a request with a conversation."""
-    if not isinstance(get(view.response, "conversation", "id"), str):
-        yield in_response(
-            view,
-            f"conversation.id {is_what(get(view.response, 'conversation', 'id'))}.",
-            "/conversation/id",
-            expected="string",
-            actual=get(view.response, "conversation", "id"),
-        )
+    """Compares `conversation.id` of every response to a request with a conversation with the id in the request."""
+    given = view.request["conversation"]
+    wanted = given.get("id") if isinstance(given, dict) else given
+    found = get(view.response, "conversation", "id")
+    if found != wanted:
+        yield in_response(view, f"conversation.id {is_what(found)}.", "/conversation/id", expected=wanted, actual=found)
 
 
 @check("RSP-14", Subject.RESPONSE, needs=lambda view: isinstance(get(view.response, "output_text"), str))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.conformance.judging.controls import takes_lists
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import differing, get, in_exchange
+from rejoinder.conformance.judging.problems import differing, get, in_exchange, is_what
 from rejoinder.conformance.judging.recall import text_with, text_without
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
@@ -191,26 +191,33 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     Each page must be a list with correct `data`, `has_more`, `first_id` and `last_id`. The default order must be
     descending. The pages must have each item once, and the items must be those of the request.
     """
-    for view in case.having(Role.LISTED, Role.ASCENDING, Role.PAGE, Role.PAGE_AFTER):
+    yield from _list_problems(case, Role.LISTED, "input items", _spoken(case.get(Role.FIRST)))
+
+
+def _list_problems(case: CaseView, listed: Role, what: str, spoken: list[str]) -> Iterator[Problem]:
+    """Yield what is wrong with lists of items: one in the default order, one ascending, and pages of two.
+
+    ``what`` the items are is said in messages; ``spoken`` are their texts in ascending order.
+    """
+    for view in case.having(listed, Role.ASCENDING, Role.PAGE, Role.PAGE_AFTER):
         page = _page(view)
         if page is not None:
-            yield from _page_problems(view, page)
-    whole, upwards = _ids(_page(case.get(Role.LISTED))), _ids(_page(case.get(Role.ASCENDING)))
-    (view,) = case.having(Role.LISTED)
+            yield from _page_problems(view, page, what)
+    whole, upwards = _ids(_page(case.get(listed))), _ids(_page(case.get(Role.ASCENDING)))
+    (view,) = case.having(listed)
     if len(upwards) > 1 and whole != upwards[::-1]:
         yield in_exchange(
             view,
-            "Input items are not in descending order by default.",
+            f"{_capital(what)} are not in descending order by default.",
             "/data",
             expected=upwards[::-1],
             actual=whole,
             kind="order",
         )
-    spoken = _spoken(case.get(Role.FIRST))
     there = [_texts(item) for item in get(_page(case.get(Role.ASCENDING)), "data") or ()] if upwards else []
     if upwards and [text for text in there if text] != spoken:
         (view,) = case.having(Role.ASCENDING)
-        message = "The input items differ from the request's input."
+        message = f"The {what} differ from those that were sent."
         yield in_exchange(view, message, "/data", expected=spoken, actual=there, kind="content")
     roles = (Role.PAGE, Role.PAGE_AFTER, Role.PAGE_LAST)
     pages = [(view, page) for view in case.having(*roles) if (page := _page(view)) is not None]
@@ -235,7 +242,7 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
         if joined != upwards[: len(joined)] or (len(joined) < len(upwards) and not last.get("has_more")):
             yield in_exchange(
                 view,
-                "The pages of input items have gaps or repeats.",
+                f"The pages of {what} have gaps or repeats.",
                 "/data",
                 expected=upwards,
                 actual=joined,
@@ -243,8 +250,12 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
             )
 
 
-def _items(view: ExchangeView | None) -> list[Any]:
-    found = get(view.request, "input") if view is not None else None
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _items(view: ExchangeView | None, field: str = "input") -> list[Any]:
+    found = get(view.request, field) if view is not None else None
     return found if isinstance(found, list) else []
 
 
@@ -264,12 +275,12 @@ def _spoken(view: ExchangeView | None) -> list[str]:
     return [text for text in texts if text]
 
 
-def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem]:
+def _page_problems(view: ExchangeView, page: dict[str, Any], what: str) -> Iterator[Problem]:
     data = page.get("data", ABSENT)
     if not isinstance(data, list) or page.get("object") != "list":
         yield in_exchange(
             view,
-            "A page of input items is not a list object with data.",
+            f"A page of {what} is not a list object with data.",
             "/data" if not isinstance(data, list) else "/object",
             expected='object "list" with array data',
             actual=page,
@@ -279,7 +290,7 @@ def _page_problems(view: ExchangeView, page: dict[str, Any]) -> Iterator[Problem
     if type(page.get("has_more")) is not bool:
         yield in_exchange(
             view,
-            "has_more of a page of input items is not a boolean.",
+            f"has_more of a page of {what} is not a boolean.",
             "/has_more",
             expected="boolean",
             actual=page.get("has_more", ABSENT),
@@ -318,7 +329,7 @@ def _has_two_histories(case: CaseView) -> bool:
 
 @check("STA-07", Subject.CASE, needs=_has_two_histories)
 def one_history_at_a_time(case: CaseView) -> Iterator[Problem]:
-    """A stored response is continued without and with a `conversation`. Any 4xx to the second is correct.
+    """A stored response is continued without and with a created conversation. Any 4xx to the second is correct.
 
     Not tested where the endpoint ignores `previous_response_id` (STA-06) or refuses the `conversation` alone.
     """
@@ -505,3 +516,231 @@ def finished_is_continued_at_once(case: CaseView) -> Iterator[Problem]:
         if is_rejected(status):
             message = f"Continuing a response after a failed turn returned status {status}."
             yield in_exchange(view, message, "/previous_response_id", expected=200, actual=status, kind="spoilt")
+
+
+def _object(view: ExchangeView | None) -> dict[str, Any] | None:
+    """Return the JSON object in the body of a success, ``None`` without one."""
+    body = view.body if view is not None and view.exchange.ok else None
+    return body if isinstance(body, dict) else None
+
+
+def _has_conversation(case: CaseView) -> bool:
+    return isinstance(get(_object(case.get(Role.TALK_CREATED)), "id"), str)
+
+
+def _refused_operation(view: ExchangeView, what: str) -> Iterator[Problem]:
+    """Yield a problem if an operation on what is there was refused or failed."""
+    status = status_code(view)
+    if not view.exchange.ok and is_rejected(status) and status not in (405, 501):
+        yield in_exchange(
+            view, f"{what} returned status {status}.", expected=200, actual=status, kind=view.exchange.role
+        )
+
+
+@check(
+    "STA-17",
+    Subject.CASE,
+    needs=lambda case: _has_conversation(case) and _was_asked(case.get(Role.TALK_GET)),
+)
+def conversations_keep_their_metadata(case: CaseView) -> Iterator[Problem]:
+    """A conversation with metadata is retrieved, gets other metadata, and is retrieved again. The objects are compared.
+
+    Status 405 and 501 are not tested: the endpoint may lack the operation.
+    """
+    created, updated = case.get(Role.TALK_CREATED), case.get(Role.TALK_UPDATED)
+    for view in case.having(Role.TALK_GET, Role.TALK_UPDATED, Role.TALK_GET_UPDATED):
+        what = "Updating a conversation" if view is updated else "Retrieving a conversation"
+        yield from _refused_operation(view, what)
+        found = _object(view)
+        if found is None or created is None:
+            continue
+        renamed = view.exchange.role != Role.TALK_GET
+        if renamed and _object(updated) is None:
+            continue
+        sent = get(updated.request if renamed and updated is not None else created.request, "metadata")
+        wanted = {name: get(_object(created), name) for name in ("id", "created_at")} | {"metadata": sent}
+        for name, value in wanted.items():
+            if found.get(name, ABSENT) != value:
+                yield in_exchange(
+                    view,
+                    f"{name} of a conversation {is_what(found.get(name, ABSENT))}.",
+                    f"/{name}",
+                    expected=value,
+                    actual=found.get(name, ABSENT),
+                    kind=f"{view.exchange.role} {name}",
+                )
+
+
+def _lists_conversation(case: CaseView) -> bool:
+    return _has_conversation(case) and _page(case.get(Role.ASCENDING)) is not None
+
+
+@check(
+    "STA-18",
+    Subject.CASE,
+    needs=lambda case: _lists_conversation(case) and _page(case.get(Role.TALK_LISTED)) is not None,
+)
+def conversation_items_are_a_list(case: CaseView) -> Iterator[Problem]:
+    """Items are added when a conversation is created and later. They are listed as STA-05 lists input items.
+
+    The items that adding returns must be those that were added, in their order, and must have the ids of the list. One
+    of them is retrieved by its id.
+    """
+    first, added = case.get(Role.TALK_CREATED), case.get(Role.TALK_ADDED)
+    later = [_texts(item) for item in _items(added, "items")] if _object(added) is not None else []
+    spoken = [_texts(item) for item in _items(first, "items")] + later
+    yield from _list_problems(case, Role.TALK_LISTED, "items of a conversation", spoken)
+    page = _page(added)
+    if added is not None and page is not None:
+        returned = [_texts(item) for item in page.get("data") or () if isinstance(item, dict)]
+        if returned != later:
+            message = "The items that were added differ from those that were sent."
+            yield in_exchange(added, message, "/data", expected=later, actual=returned, kind="added")
+        ids, upwards = _ids(page), _ids(_page(case.get(Role.ASCENDING)))
+        if returned == later and ids != upwards[len(upwards) - len(ids) :]:
+            message = "The ids of items that were added differ from those in the list."
+            yield in_exchange(added, message, "/data/*/id", expected=upwards[-len(ids) :], actual=ids, kind="ids")
+    item = case.get(Role.TALK_ITEM)
+    if item is not None and page is not None:
+        yield from _refused_operation(item, "Retrieving an item of a conversation")
+        wanted = get(page, "data", 0, "id")
+        if _object(item) is not None and get(_object(item), "id") != wanted:
+            message = "Another item of the conversation was returned."
+            yield in_exchange(item, message, "/id", expected=wanted, actual=get(_object(item), "id"), kind="item")
+
+
+def _in_conversation(case: CaseView) -> list[ExchangeView]:
+    """Return the requests of a case that named its conversation and have completed."""
+    views = case.having(Role.TALK_FIRST, Role.TALK_CHAINED, role_of(Role.TALK_CHAINED, Role.AGAIN))
+    return [view for view in views if state(response_of(view)) in ("completed", "incomplete")]
+
+
+def _last_list(case: CaseView) -> ExchangeView | None:
+    """Return the last list of the items of a conversation that is whole."""
+    for role in (Role.TALK_LISTED_AFTER, Role.TALK_LISTED):
+        page = _page(case.get(role))
+        if page is not None and page.get("has_more") is not True:
+            return case.get(role)
+    return None
+
+
+@check(
+    "STA-19",
+    Subject.CASE,
+    needs=lambda case: _has_conversation(case) and bool(_in_conversation(case)) and _last_list(case) is not None,
+)
+def responses_are_added_to_their_conversation(case: CaseView) -> Iterator[Problem]:
+    """Compares the texts of a conversation's messages with what was sent and returned in its responses, in order.
+
+    If output items are missing from the list, the items are listed again two seconds later.
+    """
+    view = _last_list(case)
+    assert view is not None
+    data = get(_page(view), "data")
+    there = (
+        [_texts(item) for item in data if get(item, "type") in ("message", ABSENT)] if isinstance(data, list) else []
+    )
+    wanted = [_texts(item) for item in _items(case.get(Role.TALK_CREATED), "items")]
+    for said in _in_conversation(case):
+        wanted += _spoken(said)
+        wanted += [_texts(item) for item in said.output if item.get("type") == "message"]
+    there, wanted = [text for text in there if text], [text for text in wanted if text]
+    if there != wanted:
+        lacks = [text for text in wanted if text not in there]
+        message = (
+            "The conversation lacks items of its responses."
+            if lacks
+            else ("The items of the conversation differ from those of its responses.")
+        )
+        yield in_exchange(view, message, "/data", expected=wanted, actual=there, kind="lost" if lacks else "order")
+
+
+def _can_remember(case: CaseView) -> bool:
+    return have_responses(case, Role.TALK_FIRST, Role.TALK_INLINE, Role.TALK_CHAINED)
+
+
+@check("STA-20", Subject.CASE, needs=_can_remember)
+def responses_know_their_conversation(case: CaseView) -> Iterator[Problem | Declined]:
+    """A canary is placed in an item of a conversation, and one in a response that belongs to it.
+
+    The next response is requested to repeat both. The same turns are also sent in one request. If the model repeats the
+    canaries there, two misses in the conversation are a problem.
+    """
+    inline, once = case.having(Role.TALK_INLINE, Role.TALK_CHAINED)
+    again = case.get(role_of(Role.TALK_CHAINED, Role.AGAIN))
+    for noun, where in (("quartz", "the items of its conversation"), ("saffron", "an earlier response")):
+        word = canary_of(case, noun)
+        if not word or not says(inline, word):
+            yield cannot_repeat()
+        elif response_of(again) is not None and again is not None and not says(once, word) and not says(again, word):
+            yield in_exchange(
+                again,
+                f"A response does not know {where}. In one request the model does.",
+                "/output",
+                expected=text_with(word),
+                actual=again.text(),
+                kind=noun,
+            )
+
+
+def _was_removed(case: CaseView) -> bool:
+    pairs = ((Role.TALK_DELETED, Role.TALK_GET_DELETED), (Role.TALK_ITEM_DELETED, Role.TALK_GET_DELETED_ITEM))
+    return any(_object(case.get(deleted)) is not None and _was_asked(case.get(after)) for deleted, after in pairs)
+
+
+@check("STA-21", Subject.CASE, needs=lambda case: _has_conversation(case) and _was_removed(case))
+def deleted_conversations_are_gone(case: CaseView) -> Iterator[Problem]:
+    """A conversation, and an item of another, are deleted and retrieved again, which must return 404 or 410.
+
+    The deleted item must not be in the list of items.
+    """
+    for deleted, after, what in (
+        (Role.TALK_DELETED, Role.TALK_GET_DELETED, "conversation"),
+        (Role.TALK_ITEM_DELETED, Role.TALK_GET_DELETED_ITEM, "item of a conversation"),
+    ):
+        view, status = case.get(after), status_code(case.get(after))
+        if _object(case.get(deleted)) is None or view is None or not _was_asked(view):
+            continue
+        if status not in (404, 410):
+            message = f"Retrieving a deleted {what} returned status {status}."
+            yield in_exchange(view, message, expected=404, actual=status, kind=after)
+    left, gone = case.get(Role.TALK_LISTED_AFTER), get(_page(case.get(Role.TALK_ADDED)), "data", 0, "id")
+    removed = case.get(Role.TALK_ITEM_DELETED)
+    if left is not None and _object(removed) is not None and gone in _ids(_page(left)):
+        message = "A deleted item is in the list of items."
+        yield in_exchange(left, message, "/data", expected=f"list without {gone}", actual=gone, kind="listed")
+
+
+_UNKNOWN: Final[Mapping[Role, str]] = {
+    Role.TALK_GET_UNKNOWN: "Retrieving",
+    Role.TALK_UPDATE_UNKNOWN: "Updating",
+    Role.TALK_LIST_UNKNOWN: "Listing the items of",
+    Role.TALK_DELETE_UNKNOWN: "Deleting",
+}
+
+
+@check(
+    "STA-22",
+    Subject.CASE,
+    needs=lambda case: _has_conversation(case) and any(map(_was_asked, case.having(*_UNKNOWN))),
+)
+def unknown_conversations_are_not_found(case: CaseView) -> Iterator[Problem]:
+    """Operations are sent for an unknown conversation id in the endpoint's own format. Status 404 and 410 are correct.
+
+    Status 405 and 501 are not tested: the endpoint may lack the operation.
+    """
+    for role, verb in _UNKNOWN.items():
+        view, status = case.get(role), status_code(case.get(role))
+        if view is not None and _was_asked(view) and status not in (404, 410, 405, 501):
+            message = f"{verb} an unknown conversation returned status {status}."
+            yield in_exchange(view, message, expected=404, actual=status, kind=role)
+
+
+@check("STA-23", Subject.CASE, needs=lambda case: bool(refusable(case, "STA-23")))
+def unknown_conversation_is_refused(case: CaseView) -> Iterator[Problem]:
+    """A request names a conversation that was created, and one in the same format that does not exist.
+
+    Any 4xx to the second is correct.
+    """
+    for view in refusable(case, "STA-23"):
+        yield from _not_refused(view, "A request with an unknown conversation", "/conversation", "4xx status")

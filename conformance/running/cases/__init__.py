@@ -26,7 +26,7 @@ _ORDER: Final = (
     *("basic.stream", "stream.long", "stream.", "cut.", "tool.named", "request-id", "reasoning.effort"),
     *("content.parts", "content.json-schema", "content.parallel-calls", "content.custom-call"),
     *("content.background", "content.instructions", "content.image", "content.image-address", "content.roles"),
-    *("content.logprobs", "content.not-stored", "content.conversation", "content.one-call-at-a-time"),
+    *("content.logprobs", "content.not-stored", "content.one-call-at-a-time"),
     *("content.odd-schema", "content.call-cut", "content.call-output", "content.computer-call"),
     *("content.reasoning", "content.reasoning-summary", "content.reasoning-cut", "content.reasoning-encrypted"),
     *("content.annotations", "content.history.", "content.refusal", "content.refusal-of-schema"),

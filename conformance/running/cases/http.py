@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from uuid import uuid4
 
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
@@ -12,7 +11,6 @@ from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
-    RequestSpec,
     greeting,
     liveness_request,
     plain_and_streamed,
@@ -20,10 +18,8 @@ from rejoinder.conformance.running.case import (
     single,
     user,
 )
-from rejoinder.contract import load_rules
 from rejoinder.contract.examples import HOSTED_CALLS, IMAGE_URL
 from rejoinder.model.tags import Tag, wrong_field
-from rejoinder.model.verdict import Level
 
 _ODD_SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -113,14 +109,6 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
         {"role": "user", "content": "Since when?"},
     ]
     yield plain_and_streamed("content.roles", "Messages of every role.", body(input=talk))
-    # Not every endpoint supports the field, so the requests have no tag VALID.
-    remember = body(input=user("Remember this."), conversation=f"conv_{uuid4().hex}")
-    if context.dialect.level_of(load_rules()["RSP-13"]) is not Level.OFF:
-        yield PlannedCase(
-            "content.conversation",
-            "An unknown conversation.",
-            (RequestSpec(Role.PLAIN, remember, ()), RequestSpec(Role.STREAM, {**remember, "stream": True}, ())),
-        )
     yield plain_and_streamed(
         "content.odd-schema",
         "A function with a recursive schema, open types and non-ASCII names.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from uuid import uuid4
 
 from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.judging.problems import get
@@ -22,6 +21,7 @@ from rejoinder.conformance.running.case import (
     completed_output,
     continuing,
     final_response,
+    operation_request,
     output_of,
     plain_and_streamed,
     response_id,
@@ -30,9 +30,7 @@ from rejoinder.conformance.running.case import (
     unknown_id,
     user,
 )
-from rejoinder.contract import load_rules
 from rejoinder.model.tags import sent_for
-from rejoinder.model.verdict import Level
 
 # A form that holds the answer back from repeating what it was told.
 _OK: Final[Mapping[str, Any]] = {
@@ -57,6 +55,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             stored_request(Role.GET_AGAIN, Role.FIRST),
         ),
     )
+    if _converses(context):
+        yield _conversation(context)
     if plan == "full":
         yield PlannedCase(
             "state.unknown-previous",
@@ -76,6 +76,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             context.body(input=user("Forget this."), store=False, metadata={"run": "1"}),
         )
         yield from _storage(context)
+        if _converses(context):
+            yield from _conversations(context)
         yield _input_items(context)
         yield _memory(context, "string")
         yield _memory(context, "list")
@@ -127,38 +129,257 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         ),
     )
 
-    talk = context.body(input=hello, conversation=f"conv_{uuid4().hex}")
+    if _converses(context):
+        talk = _said_in(context, Role.TALK_CREATED, hello)
+        yield PlannedCase(
+            "state.two-histories",
+            "A request with previous_response_id, one with conversation, and one with both.",
+            (
+                operation_request(context, Role.TALK_CREATED, "create_conversation", body={}),
+                RequestSpec(Role.FIRST, context.body(input=hello)),
+                RequestSpec(Role.CONTROL, continuing(Role.FIRST, context.body(input=hello)), ()),
+                RequestSpec(Role.CONVERSATION, talk, ()),
+                RequestSpec("both", _both(talk), (sent_for("STA-07"),)),
+                _end_of(context),
+            ),
+        )
 
-    if context.dialect.level_of(load_rules()["STA-07"]) is Level.OFF:
-        return  # the dialect has no conversations
-    yield PlannedCase(
-        "state.two-histories",
-        "A request with previous_response_id, one with conversation, and one with both.",
+
+def _both(talk: Callable[[Replies], dict[str, Any] | None]) -> Callable[[Replies], dict[str, Any] | None]:
+    """Return the body that names a conversation and a response that it continues."""
+
+    def body(replies: Replies) -> dict[str, Any] | None:
+        said = talk(replies)
+        return None if said is None else continuing(Role.FIRST, said)(replies)
+
+    return body
+
+
+def _converses(context: CaseContext) -> bool:
+    """Whether the dialect has conversations."""
+    return "create_conversation" in context.dialect.operations
+
+
+def _in(role: str, item: str = "", change: Callable[[str], str] = str) -> Callable[[Replies], tuple[str, ...] | None]:
+    """Return the ids of the conversation that an earlier request created, and of an item in an earlier list."""
+
+    def ids(replies: Replies) -> tuple[str, ...] | None:
+        conversation = response_id(replies, role)
+        if conversation is None:
+            return None
+        if not item:
+            return (change(conversation),)
+        page = replies.get(item)
+        first = get(page.json(), "data", 0, "id") if page is not None and page.ok else None
+        return (conversation, first) if isinstance(first, str) else None
+
+    return ids
+
+
+def _said_in(
+    context: CaseContext,
+    role: str,
+    given: Any,
+    *,
+    as_object: bool = False,
+    change: Callable[[str], str] = str,
+    **fields: Any,
+) -> Callable[[Replies], dict[str, Any] | None]:
+    """Return the body of a request in the conversation that an earlier request created."""
+
+    def body(replies: Replies) -> dict[str, Any] | None:
+        identity = response_id(replies, role)
+        if identity is None:
+            return None
+        named: Any = {"id": change(identity)} if as_object else change(identity)
+        return context.body(**{"input": given, "conversation": named, **fields})
+
+    return body
+
+
+def _end_of(context: CaseContext, role: str = Role.TALK_CREATED) -> RequestSpec:
+    """Return the request that deletes the conversation of a case, so that nothing is left at the endpoint."""
+    return operation_request(context, Role.TALK_DELETED, "delete_conversation", _in(role))
+
+
+_OPENING: Final = [{"type": "message", "role": "user", "content": "My name is Ada."}]
+
+
+def _conversation(context: CaseContext) -> PlannedCase:
+    """Return the case that shows whether the endpoint has conversations at all."""
+    return PlannedCase(
+        "state.conversation",
+        "A conversation is created, a response is added to it, its items are listed, and it is deleted.",
         (
-            RequestSpec(Role.FIRST, context.body(input=hello)),
-            RequestSpec(Role.CONTROL, continuing(Role.FIRST, context.body(input=hello)), ()),
-            RequestSpec(Role.CONVERSATION, talk, ()),
-            RequestSpec("both", continuing(Role.FIRST, talk), (sent_for("STA-07"),)),
+            operation_request(context, Role.TALK_CREATED, "create_conversation", body={"items": _OPENING}),
+            RequestSpec(Role.TALK_FIRST, _said_in(context, Role.TALK_CREATED, user("Say hello."))),
+            operation_request(
+                context,
+                Role.TALK_LISTED,
+                "list_conversation_items",
+                _in(Role.TALK_CREATED),
+                query="order=asc&limit=100",
+            ),
+            _late_list(context, (Role.TALK_FIRST,)),
+            _end_of(context),
         ),
     )
+
+
+def _late_list(context: CaseContext, roles: tuple[str, ...]) -> RequestSpec:
+    """Return the request that lists the items again later, if the first list lacks the output of a response."""
+
+    def ids(replies: Replies) -> tuple[str, ...] | None:
+        page = replies.get(Role.TALK_LISTED)
+        there = page.body.decode("utf-8", "replace") if page is not None else ""
+        missing = any(str(item.get("id")) not in there for role in roles for item in output_of(replies.get(role)))
+        return _in(Role.TALK_CREATED)(replies) if missing else None
+
+    query = "order=asc&limit=100"
+    return operation_request(context, Role.TALK_LISTED_AFTER, "list_conversation_items", ids, query=query, wait=_LATE)
+
+
+def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
+    hello = user("Say hello.")
+
+    def ask(role: str, name: str, ids: Callable[[Replies], tuple[str, ...] | None], **fields: Any) -> RequestSpec:
+        return operation_request(context, role, name, ids, **fields)
+
+    here, nowhere = _in(Role.TALK_CREATED), _in(Role.TALK_CREATED, change=unknown_id)
+    renamed = {"metadata": {"topic": "rejoinder", "state": "renamed"}}
+    yield PlannedCase(
+        "state.conversation-metadata",
+        "A conversation is retrieved, updated and deleted.",
+        (
+            operation_request(
+                context, Role.TALK_CREATED, "create_conversation", body={"metadata": {"topic": "rejoinder"}}
+            ),
+            ask(Role.TALK_GET, "retrieve_conversation", here),
+            ask(Role.TALK_UPDATED, "update_conversation", here, body=renamed),
+            ask(Role.TALK_GET_UPDATED, "retrieve_conversation", here),
+            _end_of(context),
+            ask(Role.TALK_GET_DELETED, "retrieve_conversation", here),
+        ),
+    )
+    texts = [{"type": "message", **message} for word in ("One.", "Two.", "Three.", "Four.") for message in user(word)]
+    listed = ask(Role.TALK_LISTED, "list_conversation_items", here)
+
+    def page_after(role: str, before: str) -> RequestSpec:
+        return RequestSpec(
+            role,
+            method="GET",
+            collection=listed.collection,
+            path=lambda replies: None if _last_of(replies, before) is None else below(replies),
+            query=lambda replies: f"order=asc&limit=2&after={_last_of(replies, before)}",
+            tags=(),
+        )
+
+    assert callable(listed.path)
+    below = listed.path
+    yield PlannedCase(
+        "state.conversation-items",
+        "Items are added to a conversation, listed completely and in pages, retrieved and deleted.",
+        (
+            operation_request(context, Role.TALK_CREATED, "create_conversation", body={"items": _OPENING}),
+            ask(Role.TALK_ADDED, "create_conversation_items", here, body={"items": texts}),
+            listed,
+            ask(Role.ASCENDING, "list_conversation_items", here, query="order=asc"),
+            ask(Role.PAGE, "list_conversation_items", here, query="order=asc&limit=2"),
+            page_after(Role.PAGE_AFTER, Role.PAGE),
+            page_after(Role.PAGE_LAST, Role.PAGE_AFTER),
+            ask(Role.TALK_ITEM, "retrieve_conversation_item", _in(Role.TALK_CREATED, Role.TALK_ADDED)),
+            ask(Role.TALK_ITEM_DELETED, "delete_conversation_item", _in(Role.TALK_CREATED, Role.TALK_ADDED)),
+            ask(Role.TALK_GET_DELETED_ITEM, "retrieve_conversation_item", _in(Role.TALK_CREATED, Role.TALK_ADDED)),
+            ask(Role.TALK_LISTED_AFTER, "list_conversation_items", here, query="order=asc"),
+            _end_of(context),
+        ),
+    )
+    yield _conversation_memory(context)
+    yield PlannedCase(
+        "state.conversation-unknown",
+        "Operations on a conversation that does not exist, and a request that names it.",
+        (
+            operation_request(context, Role.TALK_CREATED, "create_conversation", body={}),
+            RequestSpec(Role.CONTROL, _said_in(context, Role.TALK_CREATED, hello)),
+            RequestSpec(
+                Role.UNKNOWN,
+                _said_in(context, Role.TALK_CREATED, hello, change=unknown_id),
+                (sent_for("STA-23"),),
+            ),
+            ask(Role.TALK_GET_UNKNOWN, "retrieve_conversation", nowhere),
+            ask(Role.TALK_UPDATE_UNKNOWN, "update_conversation", nowhere, body=renamed),
+            ask(Role.TALK_LIST_UNKNOWN, "list_conversation_items", nowhere),
+            ask(Role.TALK_DELETE_UNKNOWN, "delete_conversation", nowhere),
+            _end_of(context),
+        ),
+    )
+
+
+def _conversation_memory(context: CaseContext) -> PlannedCase:
+    """Return a case with a canary in an item of a conversation, and one in a response that belongs to it."""
+    first, second = new_canary("quartz"), new_canary("saffron")
+    opening = user(f"The first code word is {first}.")
+    said = user(f"The second code word is {second}. Answer with OK only.")
+    question = user("List all code words so far in the order in which you heard them.")
+
+    def told(replies: Replies) -> dict[str, Any] | None:
+        return _said_in(context, Role.TALK_CREATED, said, temperature=0, stream=True)(replies)
+
+    def chained(replies: Replies) -> dict[str, Any] | None:
+        fields = {"temperature": 0, "max_output_tokens": ROOMY}
+        return _said_in(context, Role.TALK_CREATED, question, as_object=True, **fields)(replies)
+
+    def inline(replies: Replies) -> dict[str, Any] | None:
+        text = _text(replies, Role.TALK_FIRST)
+        turns = [*opening, *said, {"role": "assistant", "content": text}, *question]
+        return _greedy_body(context, input=turns) if text else None
+
+    def doubted(replies: Replies) -> dict[str, Any] | None:
+        model_can = all(_says(replies, Role.TALK_INLINE, word) for word in (first, second))
+        known = all(_says(replies, Role.TALK_CHAINED, word) for word in (first, second))
+        return chained(replies) if model_can and not known else None
+
+    items = [{"type": "message", **message} for message in opening]
+    return PlannedCase(
+        "state.conversation-memory",
+        "A canary in a conversation and one in its first response are repeated in the next.",
+        (
+            operation_request(context, Role.TALK_CREATED, "create_conversation", body={"items": items}),
+            RequestSpec(Role.TALK_FIRST, told),
+            RequestSpec(Role.TALK_INLINE, inline),
+            RequestSpec(Role.TALK_CHAINED, chained),
+            RequestSpec(role_of(Role.TALK_CHAINED, Role.AGAIN), doubted),
+            operation_request(
+                context,
+                Role.TALK_LISTED,
+                "list_conversation_items",
+                _in(Role.TALK_CREATED),
+                query="order=asc&limit=100",
+            ),
+            _late_list(context, (Role.TALK_FIRST, Role.TALK_CHAINED)),
+            _end_of(context),
+        ),
+    )
+
+
+def _last_of(replies: Replies, role: str) -> str | None:
+    """Return the cursor of the page after one that an earlier request got, ``None`` at the end."""
+    page = replies.get(role)
+    body = page.json() if page is not None and page.ok else None
+    last = body.get("last_id") if isinstance(body, dict) and body.get("has_more") is not False else None
+    return last if isinstance(last, str) else None
 
 
 def _input_items(context: CaseContext) -> PlannedCase:
     texts = [message for word in ("One.", "Two.", "Three.", "Four.", "Five.") for message in user(word)]
     listed = stored_path(Role.FIRST, "input_items")
 
-    def last_of(replies: Replies, role: str) -> str | None:
-        page = replies.get(role)
-        body = page.json() if page is not None and page.ok else None
-        last = body.get("last_id") if isinstance(body, dict) and body.get("has_more") is not False else None
-        return last if isinstance(last, str) else None
-
     def page_after(role: str, before: str) -> RequestSpec:
         return RequestSpec(
             role,
             method="GET",
-            path=lambda replies: None if last_of(replies, before) is None else listed(replies),
-            query=lambda replies: f"order=asc&limit=2&after={last_of(replies, before)}",
+            path=lambda replies: None if _last_of(replies, before) is None else listed(replies),
+            query=lambda replies: f"order=asc&limit=2&after={_last_of(replies, before)}",
             tags=(),
         )
 

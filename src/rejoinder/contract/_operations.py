@@ -48,6 +48,16 @@ class Operation:
         """The validator of the body of a 2xx response."""
         return Validator(self.reply)
 
+    @cached_property
+    def query_validator(self) -> Validator:
+        """The validator of the query parameters, before they are encoded."""
+        return Validator({} if self.query is None else self.query)
+
+    @cached_property
+    def body_validator(self) -> Validator:
+        """The validator of the body of a request."""
+        return Validator({} if self.body is None else self.body)
+
     @property
     def ids(self) -> tuple[str, ...]:
         """The names of the ids in the path, in their order."""

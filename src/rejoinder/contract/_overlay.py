@@ -43,6 +43,8 @@ from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import pointer_keys
 
 SCHEMAS: Final = ("request", "response", "events", "error", "operations")
+#: The schemas that describe what an endpoint sends, in which ``if`` and ``then`` choose a definition.
+BRANCHING: Final = frozenset({"response", "operations"})
 OPERATIONS: Final = ("remove", "exclude", "replace", "add", "include")
 #: Schemas whose definitions are looked up by name instead of being reached from a root.
 _LIBRARIES: Final = frozenset({"events", "operations"})
@@ -86,7 +88,7 @@ def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, f
     for key, value in schema.items():
         if type(done.get(key)) is not type(value):
             raise fail(where, f"/{key}", key, "this part of the schema cannot be removed, only its members")
-    check(done, where, branching=name == "response")
+    check(done, where, branching=name in BRANCHING)
     used = reachable(done, all_of=name in _LIBRARIES)
     # Other borrowed definitions may lead to this one.
     used |= {key for key, node in done.get("$defs", {}).items() if "x-from" in node}
@@ -108,7 +110,7 @@ def whole(schema: Mapping[str, Any], *, name: str, file: str) -> dict[str, Any]:
         if not isinstance(find(schema, pointer_keys(pointer)), dict):
             *_, keyword = pointer_keys(pointer)
             raise fail(file, pointer, keyword, f"a {name} schema needs a table there")
-    check(schema, file, branching=name == "response")
+    check(schema, file, branching=name in BRANCHING)
     return deepcopy(dict(schema))
 
 

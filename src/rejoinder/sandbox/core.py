@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
-from itertools import zip_longest
+from itertools import count, zip_longest
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from rejoinder.contract import DEFAULT_DIALECT, load_dialect
+from rejoinder.contract import DEFAULT_DIALECT, Dialect, Operation, load_dialect, requested_operation
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request
+from rejoinder.sandbox.endpoint.conversations import Conversation, kept_id, page, whole_page
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
 from rejoinder.sandbox.endpoint.items import listed
 from rejoinder.sandbox.endpoint.reply import (
@@ -31,6 +32,8 @@ from rejoinder.sandbox.endpoint.reply import (
 )
 from rejoinder.sandbox.endpoint.request_parsing import (
     check_create,
+    check_operation,
+    check_page,
     conversation_id,
     read_json,
     request_validators,
@@ -43,6 +46,9 @@ from rejoinder.sandbox.freedom import Freedom, conflicts
 from rejoinder.sandbox.freedoms import load_freedoms
 from rejoinder.sandbox.variations import find
 
+_CONVERSES: Final = "create_conversation"
+"""The operation of dialects that have conversations."""
+_CONVERSATIONS: Final = "/v1/conversations"
 # A background run takes at least this long, so that it can be polled and cancelled.
 _BACKGROUND_SECONDS: Final = 0.25
 _EVENT_STREAM: Final[Headers] = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
@@ -100,7 +106,8 @@ class Sandbox:
         self._clock = clock
         self._validators = request_validators(dialect)
         self._lock = threading.Lock()
-        self._store = Store()
+        self._ids = count()
+        self._store = Store(self._new_id)
         self._counts: Counter[str] = Counter()
         self._number = 0
         # For faults: the body of the last create request, and those of the requests still in flight by number.
@@ -123,7 +130,7 @@ class Sandbox:
 
         The reply counts as over when its chunks were read to the end or their iterator was closed.
         """
-        operation, argument = _route(request)
+        operation, argument = _route(request, self.dialect)
         info = self._info(request, operation)
         variations = [variation for variation in self.variations if variation.when(info)]
         outcome = ""
@@ -183,7 +190,7 @@ class Sandbox:
     def forget(self) -> None:
         """Forget all that is stored."""
         with self._lock:
-            self._store = Store()
+            self._store = Store(self._new_id)
 
     # Creating
 
@@ -226,11 +233,11 @@ class Sandbox:
                 if not self._store.put(stored):
                     taken = f"There is a response {resolved.id[:200]!r} already."
                     raise ApiError(400, taken, param="request_id", code="duplicate_id")
-                if resolved.conversation is not None:
-                    self._store.extend(f"{info.key} {resolved.conversation}", stored.context)
                 for variation in variations:
                     if variation.on_store is not None:
                         variation.on_store(stored, self._store, info)
+        if resolved.conversation is not None:
+            self._add_to_conversation(resolved, response, stored, info, variations)
         if body.get("stream") is True:
             return self._stream(events, stored, info, variations)
         if response["status"] == "failed" and not background:
@@ -241,6 +248,37 @@ class Sandbox:
         reply = self._plain(response, info, variations, delay=seconds)
         return reply, _OUTCOME_OF_STATUS.get(response["status"], "ok")
 
+    def _add_to_conversation(
+        self,
+        resolved: ResolvedRequest,
+        response: Json,
+        stored: Stored | None,
+        info: RequestInfo,
+        variations: Sequence[Variation],
+    ) -> None:
+        """Add input and output of a response to its conversation, once the response has completed."""
+        items = [*_with_ids(resolved), *response["output"]]
+        for variation in variations:
+            if variation.added is not None:
+                items = variation.added(items, info)
+
+        def when_done() -> list[Json] | None:
+            if stored is not None and stored.is_running(self._clock()):
+                return None
+            was_cut_off = response["status"] == "failed" or (stored is not None and stored.cancelled)
+            return [] if was_cut_off else items
+
+        with self._lock:
+            conversation = self._conversation(str(resolved.conversation), info)
+            conversation.add_when_done(when_done)
+            conversation.settle(self._store.conversations.new_item_id)
+
+    def _conversation(self, conversation_id: str, info: RequestInfo, param: str | None = None) -> Conversation:
+        found = self._store.conversations.get(conversation_id, info.key)
+        if found is None:
+            raise _missing("conversation", conversation_id, "conversation_not_found", param)
+        return found
+
     def _resolve(
         self, body: Json, info: RequestInfo, now: float, variations: Sequence[Variation], *, fails: bool
     ) -> ResolvedRequest:
@@ -250,7 +288,7 @@ class Sandbox:
         fresh = [self._referenced(item, index, info) for index, item in enumerate(fresh)]
         history: list[Json] = []
         previous = body.get("previous_response_id")
-        conversation = conversation_id(body)
+        conversation = conversation_id(body) if _CONVERSES in self.dialect.operations else None
         if previous is not None:
             stored = self._own(previous, info, variations)
             if stored is None or now < stored.found_at:
@@ -260,7 +298,7 @@ class Sandbox:
                 raise ApiError(400, what, param="previous_response_id", code="previous_response_not_finished")
             history = stored.context
         elif conversation is not None:
-            history = self._store.conversation(f"{info.key} {conversation}")
+            history = list(self._conversation(conversation, info, "conversation").items)
         _check_outputs(history, fresh)
         hexes = hashlib.blake2s(f"{self.seed}/{info.number}".encode(), digest_size=12).hexdigest()
         given_id = body.get("request_id") if self.dialect.response["request_id"] else None
@@ -281,13 +319,13 @@ class Sandbox:
             conversation=conversation,
         )
 
-    def _referenced(self, item: Json, index: int, info: RequestInfo) -> Json:
+    def _referenced(self, item: Json, index: int, info: RequestInfo, field: str = "input") -> Json:
         """Return the item that a reference means, any other item as it is."""
         if item.get("type") not in (None, "item_reference") or "role" in item:
             return item
         found = self._store.item(item["id"], info.key)
         if found is None:
-            raise _missing("item", item["id"], "item_not_found", f"input[{index}].id")
+            raise _missing("item", item["id"], "item_not_found", f"{field}[{index}].id")
         return found
 
     def _plain(
@@ -386,10 +424,13 @@ class Sandbox:
             if variation.override is not None:
                 with self._lock:
                     stored = self._own(argument, info, variations)
-                    visit = Visit(self._store, stored, info, _query(request), self._clock(), self.hold)
+                    talk = self._store.conversations.get(argument, info.key)
+                    visit = Visit(self._store, stored, info, _query(request), self._clock(), self.hold, talk)
                     reply = variation.override(visit)
                 if reply is not None:
                     return reply
+        if urlsplit(request.path).path.startswith(_CONVERSATIONS):
+            return self._converse(request, info, variations)
         if operation == "response":
             if method == "GET":
                 return self._retrieve(request, info, argument, variations)
@@ -472,34 +513,66 @@ class Sandbox:
     def _input_items(
         self, request: Request, info: RequestInfo, response_id: str, variations: Sequence[Variation]
     ) -> Reply:
-        query = _query(request)
+        query = check_page(request)
         with self._lock:
-            items = list(self._found(response_id, info, variations).input_items)
-        limit = query.get("limit", "20")
-        if not limit.isdecimal() or len(limit) > 3 or not 1 <= int(limit) <= 100:
-            raise ApiError(400, "limit must be from 1 to 100.", param="limit", code="invalid_value")
-        order = query.get("order", "desc")
-        if order not in ("asc", "desc"):
-            raise ApiError(400, "order must be asc or desc.", param="order", code="invalid_value")
-        if order == "desc":
-            items.reverse()
-        if "after" in query:
-            place = next((i for i, item in enumerate(items) if item["id"] == query["after"]), None)
-            if place is None:
-                raise ApiError(404, "There is no such item.", param="after", code="item_not_found")
-            items = items[place + 1 :]
-        page = items[: int(limit)]
-        listing = {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": len(page) < len(items),
-        }
+            listing = page(self._found(response_id, info, variations).input_items, query)
         for variation in variations:
             if variation.listing is not None:
                 variation.listing(listing, info)
         return self._reply(listing, info, variations)
+
+    # Conversations
+
+    def _converse(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
+        """Answer a request for an operation on conversations."""
+        requested = requested_operation(self.dialect.operations.values(), request.method, request.path)
+        if requested is None:
+            raise ApiError(405, "The path does not take this method.", code="method_not_allowed")
+        operation, ids = requested
+        query, body = check_operation(operation, request)
+        with self._lock:
+            if operation.name == _CONVERSES:
+                items = self._all_referenced(body.get("items") or [], info)
+                made = self._store.conversations.create({**body, "items": items}, info.key, self._clock())
+                return self._reply(made.resource, info, variations)
+            found = self._conversation(ids["conversation_id"], info)
+            if "item_id" in ids:
+                return self._item(operation, found, ids["item_id"], info, variations)
+            if operation.name == "create_conversation_items":
+                added = found.add(self._all_referenced(body["items"], info), self._store.conversations.new_item_id)
+                return self._reply(whole_page(added), info, variations)
+            if operation.name == "list_conversation_items":
+                return self._reply(page(found.items, query), info, variations)
+            if operation.name == "update_conversation":
+                found.metadata = body["metadata"]
+            elif operation.name == "delete_conversation":
+                self._store.conversations.remove(found.id)
+                deleted = {"id": found.id, "object": "conversation.deleted", "deleted": True}
+                return self._reply(deleted, info, variations)
+            return self._reply(found.resource, info, variations)
+
+    def _item(
+        self,
+        operation: Operation,
+        conversation: Conversation,
+        item_id: str,
+        info: RequestInfo,
+        variations: Sequence[Variation],
+    ) -> Reply:
+        """Return an item of a conversation, or delete it."""
+        place = next((i for i, item in enumerate(conversation.items) if item["id"] == item_id), None)
+        if place is None:
+            raise _missing("item", item_id, "item_not_found")
+        if operation.method == "DELETE":
+            del conversation.items[place]
+            return self._reply(conversation.resource, info, variations)
+        return self._reply(deepcopy(conversation.items[place]), info, variations)
+
+    def _all_referenced(self, items: Sequence[Json], info: RequestInfo) -> list[Json]:
+        return [self._referenced(item, index, info, "items") for index, item in enumerate(items)]
+
+    def _new_id(self, prefix: str) -> str:
+        return kept_id(prefix, next(self._ids), self.seed)
 
     def _input_tokens(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         body = check_create({"input": [], **_object(read_json(request))}, self._validators, MODELS)
@@ -661,8 +734,11 @@ def _freedoms(names: Iterable[str], dialect: str) -> tuple[Freedom, ...]:
     return freedoms
 
 
-def _route(request: Request) -> tuple[str, str]:
-    """Return the operation that a path names, and its argument; the empty operation for an unknown path."""
+def _route(request: Request, dialect: Dialect) -> tuple[str, str]:
+    """Return the operation that a path names, and its argument; the empty operation for an unknown path.
+
+    Operations on conversations have the names of the dialect.
+    """
     steps = [unquote(step) for step in urlsplit(request.path).path.strip("/").split("/")]
     match steps:
         case ["health"]:
@@ -679,6 +755,14 @@ def _route(request: Request) -> tuple[str, str]:
             return "response", response_id
         case ["v1", "responses", response_id, ("cancel" | "input_items") as operation]:
             return operation, response_id
+        case ["v1", "conversations", *_] if _CONVERSES in dialect.operations:
+            known = dialect.operations.values()
+            requested = requested_operation(known, request.method, request.path)
+            if requested is not None:
+                return requested.operation.name, requested.ids.get("conversation_id", "")
+            methods = {operation.method for operation in known}
+            if any(requested_operation(known, method, request.path) for method in methods):
+                return "conversations", ""
     return "", ""
 
 

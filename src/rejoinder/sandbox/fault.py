@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from rejoinder.contract import dialect_family, dialect_names
 from rejoinder.model.exchange import Headers
+from rejoinder.sandbox.endpoint.conversations import Conversation
 from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
@@ -78,7 +79,8 @@ class Visit:
     """A request to an operation beside create: retrieve, delete, cancel, input_items.
 
     ``stored`` is the response that it names, ``None`` where there is none; ``query`` holds its parameters; ``now`` is
-    the Unix time and ``hold`` the seconds to hold a connection open.
+    the Unix time and ``hold`` the seconds to hold a connection open. ``conversation`` is the conversation that it
+    names, ``None`` where there is none.
     """
 
     store: Store
@@ -87,6 +89,7 @@ class Visit:
     query: Mapping[str, str]
     now: float
     hold: float
+    conversation: Conversation | None = None
 
     @property
     def method(self) -> str:
@@ -121,6 +124,7 @@ class Variation:
     - ``override`` gets the visit to an operation beside create, and may answer it in place of the sandbox or refuse it;
     - ``all_tenants`` says whether the responses of all tenants are open to a request;
     - ``listing`` changes a page of input items;
+    - ``added`` gets the items that a response adds to its conversation, and returns those to add;
     - ``other_reply`` changes the body of a success of an operation beside create, if it is no response object;
     - ``cancelled`` gets the finished response of a background stream that was cancelled, and returns the event that
       ends the stream in place of none;
@@ -151,6 +155,7 @@ class Variation:
     override: Callable[[Visit], Reply | None] | None = None
     all_tenants: Callable[[RequestInfo], bool] | None = None
     listing: Callable[[Json, RequestInfo], None] | None = None
+    added: Callable[[list[Json], RequestInfo], list[Json]] | None = None
     other_reply: Callable[[Json, RequestInfo], None] | None = None
     cancelled: Callable[[Json, RequestInfo], Json] | None = None
     on_reader_left: Callable[[Stored], None] | None = None

@@ -11,6 +11,7 @@ from rejoinder.contract.examples import CITED_MESSAGE, COMPUTER_TOOL, HOSTED_CAL
 from rejoinder.model.exchange import Request
 from rejoinder.model.tags import Tag, wrong_field
 from rejoinder.sandbox.core import post
+from rejoinder.sandbox.endpoint.conversations import kept_id
 from rejoinder.sandbox.endpoint.tokens import Json
 
 _WEATHER: Final[Json] = {
@@ -59,6 +60,8 @@ def _valid() -> Iterator[SampleRequest]:
     yield SampleRequest("cut", "uncapped", post(story), (Tag.VALID,))
     yield SampleRequest("cut", "capped", post({**story, "max_output_tokens": 16}), (Tag.VALID,))
     yield SampleRequest("cut", "capped-stream", post({**story, "max_output_tokens": 16, "stream": True}), (Tag.VALID,))
+    talk = {"items": _user("My name is Ada.")}
+    yield SampleRequest("conversation", "create-conversation", post(talk, "/v1/conversations"))
     for case, body in _bodies():
         yield SampleRequest(case, "plain", post(body), (Tag.VALID,))
         again = {**body, "request_id": f"{body['request_id']}-again"} if "request_id" in body else body
@@ -116,7 +119,7 @@ def _bodies() -> Iterator[tuple[str, Json]]:
     yield "sampling", {"input": "Say hello.", "top_p": 0.9, "top_logprobs": 2}
     yield "not-stored", {"input": "Forget this.", "store": False, "metadata": {"run": "1"}}
     yield "request-id", {"input": "Name this.", "request_id": "exercise-1"}
-    yield "conversation", {"input": "Remember this.", "conversation": "conv_1"}
+    yield "conversation", {"input": "Remember this.", "conversation": kept_id("conv", 0)}
 
 
 def _refused() -> Iterator[SampleRequest]:

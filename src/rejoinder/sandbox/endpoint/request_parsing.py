@@ -8,14 +8,16 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from rejoinder.contract import DEFAULT_DIALECT, dialect_family, request_schema
+from rejoinder.contract import DEFAULT_DIALECT, Operation, dialect_family, request_schema
 from rejoinder.model.exchange import Request
 from rejoinder.sandbox.endpoint.generate import is_choice
 from rejoinder.sandbox.endpoint.reply import ApiError, header
 from rejoinder.sandbox.endpoint.schema_instances import is_schema
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.validation import Validator, pointer_keys
+from rejoinder.validation import SchemaError, Validator, pointer_keys
+from rejoinder.wire.query import decode_query
 
 MAX_BODY: Final = 32 * 1024 * 1024
 
@@ -28,6 +30,15 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "max_tool_calls": (1, math.inf),
 }
 _METADATA_PAIRS, _METADATA_KEY, _METADATA_VALUE = 16, 64, 512
+
+_PAGE: Final[Json] = {
+    "type": "object",
+    "properties": {
+        "after": {"type": "string"},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 100},
+        "order": {"enum": ["asc", "desc"]},
+    },
+}
 
 
 @cache
@@ -67,11 +78,7 @@ def check_create(body: Any, validators: Sequence[Validator], models: tuple[str, 
     """Return the parsed body of a create request; raises :class:`ApiError` naming the first field that is wrong."""
     validator = validators[0]
     if not any(one.is_valid(body) for one in validators):
-        error = (validator.errors(_with_types(body)) or validator.errors(body))[0]
-        param = param_of(error.pointer)
-        where = f"{param}: " if param else ""
-        code = "missing_required_parameter" if error.keyword == "required" else "invalid_value"
-        raise ApiError(400, f"{where}{error.message}.", param=param, code=code)
+        raise _refused((validator.errors(_with_types(body)) or validator.errors(body))[0])
     checked: Json = body
     model = checked.get("model")
     if model is not None and model not in models:
@@ -87,6 +94,46 @@ def check_create(body: Any, validators: Sequence[Validator], models: tuple[str, 
     if checked.get("previous_response_id") is not None and checked.get("conversation") is not None:
         raise _invalid("previous_response_id", "cannot be used together with conversation")
     return checked
+
+
+def check_operation(operation: Operation, request: Request) -> tuple[Json, Json]:
+    """Return the query parameters and the parsed body of a request for an operation beside create.
+
+    Raises :class:`ApiError` naming the first parameter or field that is wrong. A body that the operation does not
+    describe is not read, one that is empty is an empty object.
+    """
+    query: Json = {}
+    if operation.query is not None:
+        query = _checked_query(request, operation.query, operation.query_validator)
+    body: Any = {}
+    if operation.body is not None:
+        body = read_json(request) if request.body else {}
+        if errors := operation.body_validator.errors(body):
+            raise _refused(errors[0])
+        _check_metadata(body.get("metadata") or {})
+    return query, body
+
+
+def check_page(request: Request) -> Json:
+    """Return the query parameters of a request for a page of items.
+
+    Raises :class:`ApiError` naming the first that is wrong.
+    """
+    return _checked_query(request, _PAGE, Validator(_PAGE))
+
+
+def _checked_query(request: Request, schema: Json, validator: Validator) -> Json:
+    query = decode_query(urlsplit(request.path).query, schema)
+    if errors := validator.errors(query):
+        raise _refused(errors[0])
+    return query
+
+
+def _refused(error: SchemaError) -> ApiError:
+    param = param_of(error.pointer)
+    where = f"{param}: " if param else ""
+    code = "missing_required_parameter" if error.keyword == "required" else "invalid_value"
+    return ApiError(400, f"{where}{error.message}.", param=param, code=code)
 
 
 def conversation_id(body: Mapping[str, Any]) -> str | None:

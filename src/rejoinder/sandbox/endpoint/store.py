@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from rejoinder.sandbox.endpoint.conversations import Conversations
 from rejoinder.sandbox.endpoint.reply import Piece
 from rejoinder.sandbox.endpoint.tokens import Json
 
@@ -47,14 +49,14 @@ class Stored:
 
 
 class Store:
-    """Responses by id and conversations by id; the oldest are forgotten when there are too many.
+    """Responses by id, and conversations; the oldest are forgotten when there are too many.
 
     Not locked: the sandbox holds its own lock around it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, new_id: Callable[[str], str]) -> None:
         self._responses: OrderedDict[str, Stored] = OrderedDict()
-        self._conversations: OrderedDict[str, list[Json]] = OrderedDict()
+        self.conversations = Conversations(new_id)
 
     def put(self, stored: Stored) -> bool:
         """Keep a response under its id; return whether the id was free, without which nothing is kept."""
@@ -74,7 +76,7 @@ class Store:
         return self._responses.pop(response_id, None) is not None
 
     def item(self, item_id: str, owner: str) -> Json | None:
-        """Return the item of that id from the input or output of any stored response of a tenant."""
+        """Return the item of that id from any stored response or conversation of a tenant."""
         for stored in reversed(self._responses.values()):
             if stored.owner != owner:
                 continue
@@ -82,14 +84,4 @@ class Store:
                 if item.get("id") == item_id:
                     found: Json = item
                     return found
-        return None
-
-    def conversation(self, conversation_id: str) -> list[Json]:
-        """Return the items of a conversation; an unknown one is empty."""
-        return self._conversations.get(conversation_id, [])
-
-    def extend(self, conversation_id: str, items: list[Json]) -> None:
-        """Make these the items of a conversation."""
-        self._conversations[conversation_id] = items
-        if len(self._conversations) > _MOST:
-            self._conversations.popitem(last=False)
+        return self.conversations.item(item_id, owner)

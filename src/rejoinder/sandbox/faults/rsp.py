@@ -212,7 +212,7 @@ FAULTS: Final = FaultList(
         id="conversation-not-named",
         title="The response to a request with a conversation has no conversation id.",
         breaks=("RSP-13",),
-        dialects=("openai", "openresponses"),
+        dialects=("openai",),
         response=in_response(unset("conversation")),
     ),
 )
@@ -301,3 +301,11 @@ def _time_as_text(response: Json, _: str, info: RequestInfo) -> None:
     """created_at of retrieved responses is text."""
     if info.operation == "response":
         response["created_at"] = str(response["created_at"])
+
+
+@FAULTS.add("deleted-item-confirmed", "RSP-17", hook="other_reply", dialects=("openai",))
+def _confirmed(body: Json, info: RequestInfo) -> None:
+    """Deleting an item of a conversation returns a confirmation and not the conversation."""
+    if info.operation == "delete_conversation_item":
+        body.clear()
+        body.update(id=info.request.path.rpartition("/")[2], object="conversation.item.deleted", deleted=True)

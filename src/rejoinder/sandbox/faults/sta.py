@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Container
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, reply_with
@@ -13,6 +15,7 @@ from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     STREAMED,
     Condition,
+    ErrorHook,
     Fault,
     FaultList,
     RequestHook,
@@ -23,6 +26,32 @@ from rejoinder.sandbox.fault import (
     set_to,
     with_request_field,
 )
+
+_OPENAI: Final = ("openai",)
+_IN_CONVERSATION: Final = with_request_field("conversation")
+
+
+def _of_conversation(
+    operation: str, change: Callable[[Json, RequestInfo], None]
+) -> Callable[[Json, RequestInfo], None]:
+    """Return the hook that changes what an operation on conversations returns."""
+
+    def hook(body: Json, info: RequestInfo) -> None:
+        if info.operation == operation:
+            change(body, info)
+
+    return hook
+
+
+def _broken_for(operations: Container[str], *codes: str) -> ErrorHook:
+    """Return the hook that turns refusals with these codes into a server error, in some operations."""
+    broken = break_down(*codes)
+
+    def hook(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+        return broken(status, body, info) if info.operation in operations else (status, body)
+
+    return hook
+
 
 _UNSTORED: Final = Condition("only with store false", lambda info: info.body.get("store") is False)
 _CONTINUED: Final = with_request_field("previous_response_id")
@@ -123,6 +152,57 @@ FAULTS: Final = FaultList(
         title="Continuing an unfinished response causes a server error.",
         breaks=("STA-10",),
         error=break_down("previous_response_not_finished"),
+    ),
+    Fault(
+        id="conversation-loses-metadata",
+        title="A retrieved conversation has no metadata.",
+        breaks=("STA-17",),
+        dialects=_OPENAI,
+        other_reply=_of_conversation("retrieve_conversation", lambda body, _: body.update(metadata={})),
+    ),
+    Fault(
+        id="unknown-conversation-breaks-server",
+        title="Operations on an unknown conversation cause a server error.",
+        breaks=("STA-22",),
+        dialects=_OPENAI,
+        error=_broken_for(("retrieve_conversation", "list_conversation_items"), "conversation_not_found"),
+    ),
+    Fault(
+        id="response-in-unknown-conversation-breaks-server",
+        title="A request with an unknown conversation causes a server error.",
+        breaks=("STA-23",),
+        dialects=_OPENAI,
+        error=_broken_for(("create",), "conversation_not_found"),
+    ),
+    Fault(
+        id="conversation-not-read",
+        title="Responses are generated without the items of their conversation.",
+        breaks=("STA-20",),
+        dialects=_OPENAI,
+        when=_IN_CONVERSATION,
+        resolved=lambda resolved, _: replace(resolved, items=list(resolved.fresh)),
+    ),
+    Fault(
+        id="conversation-not-extended",
+        title="Responses are not added to their conversation.",
+        breaks=("STA-19",),
+        dialects=_OPENAI,
+        added=lambda _, __: [],
+    ),
+    Fault(
+        id="conversation-without-output",
+        title="Only the input of a response is added to its conversation.",
+        breaks=("STA-19",),
+        dialects=_OPENAI,
+        added=lambda items, _: [item for item in items if item.get("role") == "user"],
+    ),
+    Fault(
+        id="two-histories-accepted",
+        title="In a request with previous_response_id and conversation, previous_response_id is ignored.",
+        breaks=("STA-07",),
+        dialects=_OPENAI,
+        when=_IN_CONVERSATION,
+        parsed=lambda body, _: {**body, "previous_response_id": None},
     ),
     _open_to_others("other-tenant-retrieves", "A response can be retrieved", "response", "GET"),
     _open_to_others("other-tenant-lists-input", "The input items of a response can be listed", "input_items"),
@@ -287,3 +367,54 @@ def _spoilt(_: Stored, store: Store, info: RequestInfo) -> None:
     parent = store.get(str(info.body.get("previous_response_id")))
     if parent is not None:
         parent.found_at = math.inf
+
+
+@FAULTS.add("conversation-not-updated", "STA-17", hook="override", dialects=_OPENAI)
+def _not_updated(visit: Visit) -> Reply | None:
+    """An update of a conversation has no effect."""
+    conversation = visit.conversation
+    if visit.info.operation != "update_conversation" or conversation is None:
+        return None
+    return reply_with(conversation.resource)
+
+
+@FAULTS.add("conversation-items-ascending", "STA-18", hook="other_reply", dialects=_OPENAI)
+def _upwards(body: Json, info: RequestInfo) -> None:
+    """The items of a conversation are listed in ascending order by default."""
+    if info.operation == "list_conversation_items" and "order=" not in info.request.path:
+        body["data"] = body["data"][::-1]
+        body["first_id"], body["last_id"] = body["last_id"], body["first_id"]
+
+
+@FAULTS.add("conversation-items-with-gap", "STA-18", hook="other_reply", dialects=_OPENAI)
+def _item_skipped(body: Json, info: RequestInfo) -> None:
+    """A page of the items of a conversation skips the item after the cursor."""
+    if info.operation == "list_conversation_items" and "after=" in info.request.path:
+        _gap(body, info)
+
+
+@FAULTS.add("added-items-renumbered", "STA-18", hook="other_reply", dialects=_OPENAI)
+def _other_ids(body: Json, info: RequestInfo) -> None:
+    """Items that are added to a conversation are returned with other ids than they have in its list."""
+    if info.operation == "create_conversation_items":
+        body["data"] = [{**item, "id": f"{item['id']}0"} for item in body["data"]]
+        for name in ("first_id", "last_id"):
+            body[name] = body[name] and f"{body[name]}0"
+
+
+@FAULTS.add("conversation-delete-without-effect", "STA-21", hook="override", dialects=_OPENAI)
+def _kept(visit: Visit) -> Reply | None:
+    """Deleted conversations can still be retrieved."""
+    conversation = visit.conversation
+    if visit.info.operation != "delete_conversation" or conversation is None:
+        return None
+    return reply_with({"id": conversation.id, "object": "conversation.deleted", "deleted": True})
+
+
+@FAULTS.add("item-delete-without-effect", "STA-21", hook="override", dialects=_OPENAI)
+def _item_kept(visit: Visit) -> Reply | None:
+    """Deleted items stay in their conversation."""
+    conversation = visit.conversation
+    if visit.info.operation != "delete_conversation_item" or conversation is None:
+        return None
+    return reply_with(conversation.resource)

@@ -25,7 +25,7 @@ _ONLY: Final = {
     ),
     "openai": (
         *("web_search", "file_search", "code_interpreter", "image_generation", "mcp", "shell", "apply_patch"),
-        *("delete", "input_items", "input_tokens"),
+        *("delete", "input_items", "input_tokens", "conversations"),
     ),
 }
 """Features that one dialect has."""
@@ -47,6 +47,7 @@ _OPERATIONS: Final = {
     "cancel": ("cancel", "POST"),
     "input_items": ("input_items", "GET"),
     "input_tokens": ("input_tokens", "POST"),
+    "conversations": ("create_conversation", "POST"),
 }
 
 

@@ -70,6 +70,11 @@ def _deleting(answer: Callable[[str], Json]) -> Callable[[Visit], Reply | None]:
     return hook
 
 
+def _empty_ids(page: Json, _: RequestInfo) -> None:
+    if page.get("data") == []:
+        page.update(first_id="", last_id="")
+
+
 FREEDOMS: Final = FreedomList(
     Freedom(
         id="nothing-stored",
@@ -136,6 +141,37 @@ FREEDOMS: Final = FreedomList(
         title="Listed input items have fields that the dialect does not define.",
         sources=(OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS, TZAFON_RESPONSE),
         listing=lambda page, _: page.update(data=[{**item, "created_by": None} for item in page["data"]]),
+    ),
+    Freedom(
+        id="other-operations-extra-fields",
+        title="Responses to operations beside create have fields that the dialect does not define.",
+        sources=(OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS, TZAFON_RESPONSE),
+        other_reply=lambda body, _: body.update(served_by="rejoinder"),
+    ),
+    Freedom(
+        id="conversation-metadata-null",
+        title="The metadata of a conversation without any is null.",
+        dialects=("openai",),
+        sources=(cite("openai-openapi", "ConversationResource.metadata, of any type"),),
+        other_reply=lambda body, _: body.update(metadata=body["metadata"] or None) if "metadata" in body else None,
+    ),
+    Freedom(
+        id="empty-pages-with-empty-ids",
+        title="first_id and last_id of an empty page are empty texts.",
+        dialects=("openai",),
+        sources=(cite("openai-openapi", "ConversationItemList.first_id; ResponseItemList.first_id"),),
+        other_reply=_empty_ids,
+    ),
+    Freedom(
+        id="unknown-conversation-bad-request",
+        title="The endpoint refuses a request that names an unknown conversation with 400.",
+        dialects=("openai",),
+        sources=STATUSES,
+        error=lambda status, body, info: (
+            refused_with(400, "conversation_not_found")(status, body, info)
+            if info.operation == "create"
+            else (status, body)
+        ),
     ),
     Freedom(
         id="unfinished-previous-response-conflicts",
