@@ -5,21 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
-from jsonschema import Draft202012Validator
 
-from rejoinder.contract import dialect_names, load_dialect, load_operations, load_schema
+from rejoinder.contract import dialect_names, load_dialect, load_operations, load_schema, requested_operation
 from rejoinder.validation import Validator
 
 OPERATIONS = {
     "northstar": ["retrieve", "cancel", "models"],
-    "openai": ["retrieve", "cancel", "models", "delete", "input_items", "input_tokens", "compact"],
+    "openai": [
+        *("retrieve", "cancel", "models", "create_conversation", "retrieve_conversation", "update_conversation"),
+        *("delete_conversation", "create_conversation_items", "list_conversation_items"),
+        *("retrieve_conversation_item", "delete_conversation_item", "delete", "input_items", "input_tokens", "compact"),
+    ],
     "openresponses": ["compact"],
     "vllm": ["retrieve", "cancel", "models", "render"],
 }
 MESSAGE = {"id": "msg_1", "type": "message", "role": "user", "content": []}
 USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+PART = {"type": "input_text", "text": "Hello!"}
+SAID = {"id": "msg_1", "type": "message", "role": "user", "status": "completed", "content": [PART]}
+CONVERSATION = {"id": "conv_1", "object": "conversation", "created_at": 1, "metadata": {"topic": "demo"}}
 GOOD = [
+    ("create_conversation", "body", {"items": [{"role": "user", "content": "Hello!"}], "metadata": {"topic": "demo"}}),
+    ("create_conversation", "body", {"items": None, "metadata": None}),
+    ("create_conversation", "reply", CONVERSATION),
+    ("create_conversation", "reply", {**CONVERSATION, "metadata": None}),
+    ("update_conversation", "body", {"metadata": None}),
+    ("delete_conversation", "reply", {"id": "conv_1", "object": "conversation.deleted", "deleted": True}),
+    ("create_conversation_items", "query", {"include": ["message.output_text.logprobs"]}),
+    ("create_conversation_items", "body", {"items": [{"role": "user", "content": "Hello!"}] * 20}),
+    (
+        "list_conversation_items",
+        "reply",
+        {"object": "list", "data": [SAID], "first_id": "msg_1", "last_id": "msg_1", "has_more": False},
+    ),
+    (
+        "list_conversation_items",
+        "reply",
+        {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False},
+    ),
+    ("retrieve_conversation_item", "reply", SAID),
+    ("delete_conversation_item", "reply", CONVERSATION),
+    # The conversation that a request names is another object than the resource.
+    ("input_tokens", "body", {"conversation": {"id": "conv_1"}}),
     ("retrieve", "query", {"stream": True, "starting_after": 3, "include": ["reasoning.encrypted_content"]}),
     ("delete", "reply", {"id": "resp_1", "object": "response", "deleted": True}),
     ("delete", "reply", {"id": "resp_1", "object": "response.deleted", "deleted": True}),
@@ -44,6 +73,15 @@ GOOD = [
     ),
 ]
 BAD = [
+    ("create_conversation", "body", {"items": [{"role": "user", "content": "Hello!"}] * 21}, "/items"),
+    ("create_conversation", "reply", {**CONVERSATION, "object": "thread"}, "/object"),
+    ("update_conversation", "body", {}, "/metadata"),
+    ("update_conversation", "body", {"metadata": {"topic": 7}}, "/metadata/topic"),
+    ("create_conversation_items", "body", {}, "/items"),
+    ("list_conversation_items", "query", {"limit": 101}, "/limit"),
+    ("retrieve_conversation_item", "reply", {**SAID, "status": "done"}, "/status"),
+    ("retrieve_conversation_item", "reply", {**SAID, "content": "Hello!"}, "/content"),
+    ("delete_conversation_item", "reply", {**CONVERSATION, "object": "conversation.item.deleted"}, "/object"),
     ("retrieve", "query", {"starting_after": "x"}, "/starting_after"),
     ("delete", "reply", {"id": "resp_1", "object": "response", "deleted": False}, "/deleted"),
     ("input_items", "query", {"limit": 101}, "/limit"),
@@ -68,7 +106,7 @@ def test_operations(name: str) -> None:
         assert (operation.body is None) or operation.method == "POST"
         for schema in (operation.query, operation.body, operation.reply):
             if schema is not None:
-                Draft202012Validator.check_schema(schema)
+                jsonschema_rs.meta.validate(schema)
                 assert "x-from" not in str(schema)
     for key in {"retrieve", "cancel"} & set(operations):
         assert operations[key].reply == load_schema("response", dialect=name)
@@ -102,3 +140,40 @@ def test_refusals() -> None:
     validator = Validator(load_schema("error"))
     assert validator.errors({"error": {"type": "not_found", "message": "m", "param": None, "code": None}}) == []
     assert [error.pointer for error in validator.errors({"error": "m"})] == ["/error"]
+
+
+OPERATIONS_OF_OPENAI = load_operations("openai").values()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name", "ids"),
+    [
+        ("GET", "/v1/models", "models", {}),
+        ("GET", "/v1/responses/resp_1", "retrieve", {"response_id": "resp_1"}),
+        ("GET", "/gateway/v1/responses/a%2Fb?stream=true", "retrieve", {"response_id": "a/b"}),
+        # The longest path is meant: this is a response with an odd id.
+        ("GET", "/v1/responses/models", "retrieve", {"response_id": "models"}),
+        ("POST", "/v1/responses/compact", "compact", {}),
+        ("POST", "/v1/conversations", "create_conversation", {}),
+        ("POST", "/v1/conversations/conv_1", "update_conversation", {"conversation_id": "conv_1"}),
+        ("GET", "/conversations/conv_1/items", "list_conversation_items", {"conversation_id": "conv_1"}),
+        (
+            "DELETE",
+            "/v1/conversations/conv_1/items/msg_1",
+            "delete_conversation_item",
+            {"conversation_id": "conv_1", "item_id": "msg_1"},
+        ),
+    ],
+)
+def test_requests_are_for_operations(method: str, path: str, name: str, ids: dict[str, str]) -> None:
+    found = requested_operation(OPERATIONS_OF_OPENAI, method, path)
+    assert found is not None
+    assert (found.operation.name, found.ids) == (name, ids)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/responses"), ("PUT", "/v1/conversations/conv_1"), ("GET", "/v1/responses/"), ("GET", "/")],
+)
+def test_other_requests_are_for_no_operation(method: str, path: str) -> None:
+    assert requested_operation(OPERATIONS_OF_OPENAI, method, path) is None
