@@ -326,7 +326,7 @@ def _conversation_memory(context: CaseContext) -> PlannedCase:
         return _said_in(context, Role.TALK_CREATED, said, temperature=0, stream=True)(replies)
 
     def chained(replies: Replies) -> dict[str, Any] | None:
-        fields = {"temperature": 0, "max_output_tokens": ROOMY}
+        fields: dict[str, Any] = {"temperature": 0, "max_output_tokens": ROOMY}
         return _said_in(context, Role.TALK_CREATED, question, as_object=True, **fields)(replies)
 
     def inline(replies: Replies) -> dict[str, Any] | None:
