@@ -163,7 +163,8 @@ def problems(command: str, ended: Ended) -> Iterator[str]:
         yield f"Exit code {ended.code}."
     if "Traceback" in ended.text:
         yield "A traceback: " + ended.text[ended.text.index("Traceback") :][-400:]
-    if ended.code == 2 and not re.search(r"^(Error: \S.*[.:]|✗ \d.* requests failed)", ended.text, re.MULTILINE):
+    sentence = r"^(Error: \S.*[.:]|✗ \d.* requests (failed|succeeded))"
+    if ended.code == 2 and not re.search(sentence, ended.text, re.MULTILINE):
         yield "Exit code 2 without a sentence."
     if ended.peak > PEAK[command]:
         yield f"{ended.peak / 1e6:.0f} MB of memory."
