@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
@@ -17,12 +18,15 @@ from rejoinder.conformance.judging.problems import (
     has_what,
     in_exchange,
     is_integer,
+    is_number,
     is_set,
     is_what,
     quoted,
+    repeated,
 )
 from rejoinder.conformance.judging.registry import Subject, check
-from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.model.verdict import ABSENT, Problem, masked
+from rejoinder.validation import SchemaError
 
 
 def _has_objects(view: ExchangeView) -> bool:
@@ -181,42 +185,57 @@ def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem | More]:
 _JSON_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "string": lambda value: isinstance(value, str),
     "integer": is_integer,
+    "number": is_number,
+    "boolean": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
 }
 
+# Other rules look inside of these: RSP-05, ITM-23, ITM-24, PRT-15.
+_OWN_RULES: Final = ("response", "item", "part", "annotation")
+_Misfit = tuple[Event, SchemaError]
 
-# ITM-06 covers an item that is null. The documents allow an annotation that is null.
-_NULLABLE: Final = ("item", "annotation")
+
+def _misfits(view: ExchangeView) -> Iterator[_Misfit]:
+    """Yield where a field of an event is missing or does not match its definition."""
+    for event in view.known:
+        spec, data = event.spec, event.data
+        assert spec is not None
+        for name, wanted in spec.types.items():
+            value = data.get(name, ABSENT)
+            if value is ABSENT:
+                if name in spec.required:
+                    message = f"required field {quoted(name)} is missing"
+                    yield event, SchemaError(f"/{name}", message, "required", wanted=wanted)
+            elif value is None and (name in spec.nullable or name == "item"):  # ITM-06 covers an item that is null
+                continue
+            elif wanted and not _JSON_CHECKS[wanted](value):
+                yield event, SchemaError(f"/{name}", "", "type", actual=value, wanted=wanted)
+            elif name in spec.nested and name not in _OWN_RULES:
+                for error in view.dialect.field_validator(spec.type, name).errors(value):
+                    yield event, replace(error, pointer=f"/{name}{error.pointer}")
+
+
+def _misfit(place: _Misfit) -> Problem:
+    event, error = place
+    name = error.pointer[1:]
+    if error.keyword == "required" and "/" not in name:
+        message = f"{event_name(event)} has no {name}."
+    elif "/" not in name:
+        message = f"{event_name(event)} has {name} {quoted(error.actual)}, expected {error.wanted}."
+    else:
+        message = f"{event_name(event)} does not match its schema: {error.located}.{repeated(error.more)}"
+    kind = "" if error.keyword == "required" else error.keyword
+    return at_event(event, message, error.pointer, expected=error.wanted, actual=error.actual, kind=kind)
 
 
 @check("EVT-10", Subject.STREAM, needs=lambda view: bool(view.known))
 def required_fields(view: ExchangeView) -> Iterator[Problem | More]:
-    """Compares the fields of every event and their JSON types with the dialect's definition of the event type."""
-    wrong = (
-        (event, name, value, wanted)
-        for event in view.known
-        if event.spec is not None
-        for name in event.spec.required
-        if not _JSON_CHECKS[wanted := event.spec.types[name]](value := event.data.get(name, ABSENT))
-        and not (value is None and name in _NULLABLE)
-    )
+    """Compares the fields of every event with the dialect's definition of the event type.
 
-    def problem(place: tuple[Event, str, Any, str]) -> Problem:
-        event, name, value, wanted = place
-        missing = value is ABSENT
-        return at_event(
-            event,
-            f"{event_name(event)} has no {name}."
-            if missing
-            else f"{event_name(event)} has {name} {quoted(value)}, expected {wanted}.",
-            f"/{name}",
-            expected=wanted,
-            actual=value,
-            kind="" if missing else "type",
-        )
-
-    yield from each(wrong, problem, lambda place: (place[0].type, place[1], place[2] is ABSENT))
+    Other rules look into `response` (RSP-05), `item` (ITM-23, ITM-24), `part` and `annotation` (PRT-15).
+    """
+    yield from each(_misfits(view), _misfit, lambda place: (place[0].type, masked(place[1].pointer), place[1].keyword))
     for event in view.known:
         if event.spec is not None and event.spec.role == "error":
             yield from _error_event(event, view.dialect.stream["error_event"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
-from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
     More,
     at_event,
@@ -17,16 +17,17 @@ from rejoinder.conformance.judging.problems import (
     has_what,
     in_response,
     is_set,
+    is_what,
     one_of,
     quoted,
+    repeated,
     word,
 )
 from rejoinder.conformance.judging.registry import Subject, check
-from rejoinder.contract import load_schema
 from rejoinder.fold import ItemTrace
 from rejoinder.formatting import plural
-from rejoinder.model.verdict import ABSENT, Problem
-from rejoinder.validation import describe_schema
+from rejoinder.model.verdict import ABSENT, Problem, masked
+from rejoinder.validation import SchemaError
 
 _FINISHED: Final = ("completed", "incomplete", "failed")
 _RUNNING: Final = ("in_progress", "searching", "interpreting", "generating", "queued")
@@ -37,21 +38,6 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "content": "array, empty if parts are added",
 }
 _FIRST_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {"message": ("role", "content"), "function_call": ("name",)}
-
-
-@cache
-def _required_of(item_type: str) -> Mapping[str, str]:
-    """Return the fields that the response schema requires of an item type, each with a description; none if open."""
-    definitions = load_schema("response")["$defs"]
-    for branch in definitions["OutputItem"]["allOf"]:
-        if branch["if"]["properties"]["type"]["const"] == item_type:
-            name = branch["then"]["$ref"].rpartition("/")[2]
-            schema = definitions[name]
-            return {
-                field: describe_schema(schema["properties"].get(field, True), definitions)
-                for field in schema["required"]
-            }
-    return {}
 
 
 def _announced(view: ExchangeView) -> list[ItemTrace]:
@@ -212,25 +198,76 @@ def new_items_are_in_progress(view: ExchangeView) -> Iterator[Problem | More]:
             )
 
 
+_Misfit = tuple[Event, dict[str, Any], SchemaError]
+
+
+def _misfits(view: ExchangeView, numbers: Iterable[int]) -> Iterator[_Misfit]:
+    """Yield where the items of these events do not match the schema of their type, each with the event and the item."""
+    for number in numbers:
+        event = view.events[number]
+        item = event.data.get("item")
+        if not isinstance(item, dict):
+            continue  # EVT-10, ITM-06
+        kind = item.get("type", ABSENT)
+        if not isinstance(kind, str) or not kind:
+            keyword = "required" if kind is ABSENT else "type"
+            wanted = "non-empty string"
+            yield event, item, SchemaError("/type", f"type {is_what(kind)}", keyword, actual=kind, wanted=wanted)
+        for error in view.dialect.field_validator(event.type, "item").errors(item):
+            yield event, item, error
+
+
+def _of_items(places: Iterable[_Misfit], what: str) -> Iterator[Problem | More]:
+    def problem(place: _Misfit) -> Problem:
+        event, item, error = place
+        kind = item.get("type")
+        return at_event(
+            event,
+            f"A {what} {word(kind, '') + ' ' if isinstance(kind, str) else ''}item does not match its schema: "
+            f"{error.located}.{repeated(error.more)}",
+            f"/item{error.pointer}",
+            expected=error.wanted,
+            actual=error.actual,
+            kind="" if error.keyword == "required" else error.keyword,
+        )
+
+    yield from each(places, problem, lambda place: (place[0].type, masked(place[2].pointer), place[2].keyword))
+
+
+def _is_covered(view: ExchangeView, item: dict[str, Any], error: SchemaError) -> bool:
+    """Whether ITM-08 covers this place of an added item, or the dialect lets the field come later."""
+    kind, name = str(item.get("type")), error.pointer[1:]
+    if error.actual is ABSENT and f"{kind}.{name}" in view.dialect.stream["added_may_lack"]:
+        return True
+    if name not in _FIRST_FIELDS.get(kind, ()):
+        return False
+    return not isinstance(error.actual, list if name == "content" else str) or error.actual == ""
+
+
 @check("ITM-23", Subject.STREAM, needs=_has_announced_objects)
 def new_items_are_whole(view: ExchangeView) -> Iterator[Problem | More]:
-    """Tests the required fields of every item in `response.output_item.added`.
+    """Validates the item of every `response.output_item.added` against the schema of its type.
 
-    ITM-08 covers `role`, `content` and `name`, ITM-16 `id` and `status`.
+    ITM-08 covers `role`, `content` and `name`. `added_may_lack` of the dialect lists fields that may come later.
     """
-    for item, announced in _announced_objects(view):
-        event = view.events[item.announced_at[0]]
-        kind = item.type
-        others = ("id", "type", "status", *_FIRST_FIELDS.get(kind, ()))
-        for name, wanted in _required_of(kind).items():
-            if name not in others and announced.get(name) is None:
-                yield at_event(
-                    event,
-                    f"A newly added {kind} has no {name}.",
-                    f"/item/{name}",
-                    expected=wanted,
-                    actual=announced.get(name, ABSENT),
-                )
+    numbers = (number for trace in view.fold.items for number in trace.announced_at)
+    places = (place for place in _misfits(view, numbers) if not _is_covered(view, *place[1:]))
+    yield from _of_items(places, "newly added")
+
+
+@check("ITM-24", Subject.STREAM, needs=lambda view: any(isinstance(item.closed, dict) for item in view.fold.items))
+def done_items_are_whole(view: ExchangeView) -> Iterator[Problem | More]:
+    """Validates the item of every `response.output_item.done` against the schema of its type.
+
+    ITM-02 covers an `id` or `type` that the added item has.
+    """
+    places = (
+        place
+        for trace in view.fold.items
+        for place in _misfits(view, trace.closed_at)
+        if not (place[2].pointer in ("/id", "/type") and is_set(get(trace.announced, place[2].pointer[1:])))
+    )
+    yield from _of_items(places, "done")
 
 
 @check("ITM-08", Subject.STREAM, needs=lambda view: any(i.type in _FIRST_FIELDS for i, _ in _announced_objects(view)))
@@ -389,15 +426,15 @@ def ids_are_unique(view: ExchangeView) -> Iterator[Problem | More]:
 @check("ITM-16", Subject.RESPONSE, needs=lambda view: bool(view.output))
 def id_type_status(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `type`, `id` and `status` of every item in the final output are strings."""
-    parameters = view.dialect.response
-
-    own = {*view.dialect.item_types, *parameters["id_optional"], *parameters["status_optional"]}
+    parameters, classes = view.dialect.response, view.dialect.output_items
+    own = {*view.dialect.item_types, *classes, *parameters["id_optional"], *parameters["status_optional"]}
 
     def optional(name: str, kind: str) -> bool:
+        if name == "type":
+            return False
         # The contract does not define the status of other types.
-        if name == "status" and kind not in ("message", "function_call", "computer_call", "reasoning"):
-            return True
-        return name != "type" and kind in parameters[f"{name}_optional"]
+        required = name in classes[kind].get("required", ()) if kind in classes else name == "id"
+        return not required or kind in parameters[f"{name}_optional"]
 
     def problem(name: str, kind: str, place: tuple[int, dict[str, Any]]) -> Problem:
         i, item = place

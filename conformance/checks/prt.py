@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
     More,
     at_event,
@@ -18,12 +18,14 @@ from rejoinder.conformance.judging.problems import (
     is_integer,
     one_of,
     quoted,
+    repeated,
     word,
 )
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.fold import ItemTrace, PartTrace
 from rejoinder.formatting import plural
-from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.model.verdict import ABSENT, Problem, masked
+from rejoinder.validation import SchemaError
 
 _ZERO_TEXT: Final[Mapping[str, str]] = {
     "output_text": "text",
@@ -481,3 +483,56 @@ def progress_in_order(view: ExchangeView) -> Iterator[Problem | More]:
                 yield at_event(event, message, expected="in_progress, working, completed", actual=kind, kind="order")
                 break
             before = step
+
+
+def _nested(view: ExchangeView) -> Iterator[tuple[Event, str]]:
+    """Yield every event that has a part or an annotation, with the name of that field."""
+    for event in view.known:
+        for name in ("part", "annotation"):
+            if event.spec is not None and name in event.spec.nested and isinstance(event.data.get(name), dict):
+                yield event, name
+
+
+def _is_covered(event: Event, name: str, error: SchemaError, types: Mapping[int, Any]) -> bool:
+    """Whether another rule covers this place of a part: PRT-03 the text of added parts, PRT-05 types that change."""
+    if name == "annotation" or event.spec is None:
+        return False
+    kind = event.data["part"].get("type")
+    field = error.pointer[1:]
+    if event.spec.role == "part.added":
+        text = _ZERO_TEXT.get(kind) if isinstance(kind, str) else None
+        owned = field == text or (field == "annotations" and kind == "output_text")
+        return (
+            owned and event.spec.container == "content" and not isinstance(error.actual, str if field == text else list)
+        )
+    first_type = types.get(event.number)
+    return field == "type" and isinstance(first_type, str) and isinstance(kind, str) and kind != first_type
+
+
+@check("PRT-15", Subject.STREAM, needs=lambda view: any(True for _ in _nested(view)))
+def parts_match_their_schema(view: ExchangeView) -> Iterator[Problem | More]:
+    """Validates every part and annotation of an event against the schema of its type.
+
+    PRT-03 covers the text and `annotations` of added parts, PRT-05 a type that changes.
+    """
+    types = {number: get(part.announced, "type") for _, part in _parts(view) for number in part.closed_at}
+    wrong = (
+        (event, name, error)
+        for event, name in _nested(view)
+        for error in view.dialect.field_validator(event.type, name).errors(event.data[name])
+        if not _is_covered(event, name, error, types)
+    )
+
+    def problem(place: tuple[Event, str, SchemaError]) -> Problem:
+        event, name, error = place
+        return at_event(
+            event,
+            f"The {name} of {event_name(event)[0].lower()}{event_name(event)[1:]} does not match its schema: "
+            f"{error.located}.{repeated(error.more)}",
+            f"/{name}{error.pointer}",
+            expected=error.wanted,
+            actual=error.actual,
+            kind="" if error.keyword == "required" else error.keyword,
+        )
+
+    yield from each(wrong, problem, lambda place: (place[0].type, masked(place[2].pointer), place[2].keyword))

@@ -27,11 +27,18 @@ from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN
 from rejoinder.model.verdict import ABSENT, Problem
-from rejoinder.validation import SchemaError
+from rejoinder.validation import SchemaError, pointer_keys
 
 # No Responses endpoint is older than the API itself; clocks may run a day ahead.
 _EARLIEST: Final = 1_577_836_800  # 2020-01-01
 _DAY: Final = 86_400
+
+_ECHOED: Final = {
+    "description": "string or null",
+    "parameters": "object or null",
+    "strict": "boolean or null",
+}
+"""What an echoed function tool must have, with the values that each field takes."""
 
 
 def _responses(view: ExchangeView) -> Iterator[tuple[Any, dict[str, Any], str]]:
@@ -146,39 +153,69 @@ def status_is_known(view: ExchangeView) -> Iterator[Problem]:
             yield _problem(event, message, f"{pointer}/status", expected=one_of(known), actual=status)
 
 
-def _is_owned(pointer: str, missing: bool) -> bool:
-    """Whether a more specific rule covers this place."""
-    steps = pointer.split("/")[1:]
-    if not steps:
+def _is_owned(error: SchemaError, response: dict[str, Any]) -> bool:
+    """Whether a more specific rule reports this error."""
+    match pointer_keys(error.pointer):
+        case ["object" | "status"]:  # RSP-01, RSP-04
+            return error.keyword != "required"
+        case ["error", "code" | "message"] | ["incomplete_details", "reason"]:  # RSP-06, RSP-08
+            return True
+        case ["output", _, "id" | "status"]:  # ITM-16
+            return not isinstance(error.actual, str)
+        case ["output", index, "role"]:  # ITM-22
+            return bool(get(response, "output", int(index), "type") == "message")
+        case ["output", index, "content", part, "annotations"]:  # RSP-11
+            kind = get(response, "output", int(index), "content", int(part), "type")
+            return bool(kind == "output_text") and not isinstance(error.actual, list)
+        case ["tools", _, name]:  # RSP-12
+            return error.keyword == "required" and name in _ECHOED
+        case ["usage", "input_tokens" | "output_tokens" | "total_tokens"]:  # USG-03, USG-12
+            return True
+        case ["usage", "input_tokens_details" | "output_tokens_details"]:  # USG-04
+            return True
+        case ["usage", "input_tokens_details", "cached_tokens"] | [
+            "usage",
+            "output_tokens_details",
+            "reasoning_tokens",
+        ]:
+            return True
+    return False
+
+
+def _repeats_the_request(view: ExchangeView, response: dict[str, Any], pointer: str) -> bool:
+    """Whether the response has the value of the request there or around it.
+
+    A request with a doubtful value may come back changed in the field that has the value.
+    """
+    steps = pointer_keys(pointer)
+    if not steps or steps[0] not in view.request:
         return False
-    if len(steps) == 1:
-        return not missing and steps[0] in ("object", "status")
-    if steps[0] == "output" and len(steps) == 3:
-        return steps[2] in ("id", "type", "status", "role")  # ITM-16, ITM-17, ITM-22
-    if steps[0] == "output" and len(steps) == 5 and steps[2] == "content":
-        return steps[4] in ("annotations", "logprobs")  # RSP-11
-    # USG-03 covers the counts themselves.
-    return steps[0] == "usage" and len(steps) == 2
-
-
-def _repeats_the_request(view: ExchangeView, pointer: str) -> bool:
-    """Whether the place is in a field that a request with a doubtful value has itself."""
-    uncertain = not UNCERTAIN.isdisjoint(view.exchange.tags)
-    return uncertain and pointer.split("/")[1:2] != [] and pointer.split("/")[1] in view.request
+    if not UNCERTAIN.isdisjoint(view.exchange.tags):
+        return True
+    ours: Any = view.request
+    theirs: Any = response
+    for step in steps:
+        key = int(step) if isinstance(theirs, list) and step.isdecimal() else step
+        ours, theirs = get(ours, key), get(theirs, key)
+        if theirs is ABSENT or type(ours) is not type(theirs):
+            return False
+        if ours == theirs:
+            return True
+    return False
 
 
 @check("RSP-05", Subject.CREATE, needs=_has_responses)
 def required_fields(view: ExchangeView) -> Iterator[Problem]:
     """Validates every response object, in a stream too, against the response schema of the dialect.
 
-    Other rules cover status, ids, annotations, usage counts and the like. A value that repeats an invalid value of the
-    request is accepted.
+    The schema includes output items, their parts, and what repeats the request: tools, text format and the like. Other
+    rules cover status, ids, annotations, usage counts and the like. A value that the request has too is accepted.
     """
     for event, response, pointer in _responses(view):
         for error in view.dialect.response_validator.errors(response):
-            missing = error.keyword == "required"
-            if _is_owned(error.pointer, missing) or _repeats_the_request(view, error.pointer):
+            if _is_owned(error, response) or _repeats_the_request(view, response, error.pointer):
                 continue
+            missing = error.keyword == "required"
             where = f" ({error.branch})" if error.branch else ""
             yield _problem(
                 event,
@@ -338,14 +375,6 @@ def _function_tools(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
     tools = get(view.response, "tools")
     listed = enumerate(tools) if isinstance(tools, list) else ()
     return [(i, tool) for i, tool in listed if isinstance(tool, dict) and tool.get("type") == "function"]
-
-
-_ECHOED: Final = {
-    "description": "string or null",
-    "parameters": "object or null",
-    "strict": "boolean or null",
-}
-"""What an echoed function tool must have, with the values that each field takes."""
 
 
 @check("RSP-12", Subject.RESPONSE, needs=lambda view: bool(_function_tools(view)))

@@ -130,6 +130,12 @@ class Dialect:
         return fields
 
     @cached_property
+    def output_items(self) -> Mapping[str, Schema]:
+        """The schema of each type of output items that the dialect defines, by the type's name."""
+        response = schema_of(self._from, "response")
+        return dict(_tagged(response, _elements(response, "output")))
+
+    @cached_property
     def _item_classes(self) -> list[tuple[str, Schema]]:
         """The types of items in the input and the output, each with a class that the schemas have for it."""
         request, response = schema_of(self._from, "request"), schema_of(self._from, "response")
@@ -170,16 +176,20 @@ class Dialect:
 
     def field_validator(self, type: str, name: str) -> Validator:
         """Return the validator of a field of an event type, with items, parts and the response as they must be."""
-        definitions = event_definitions(self._from)
-        # What is borrowed from a schema that lacks it is left out.
-        node = definitions[type]["properties"].get(name, {})
-        key = json.dumps(node, sort_keys=True)
-        if key not in self._field_validators:
-            self._field_validators[key] = Validator(with_used({**node, "$defs": dict(definitions)}))
-        return self._field_validators[key]
+        found = self._field_validators.get((type, name))
+        if found is None:
+            definitions = event_definitions(self._from)
+            # What is borrowed from a schema that lacks it is left out.
+            node = definitions[type]["properties"].get(name, {})
+            key = json.dumps(node, sort_keys=True), ""
+            if key not in self._field_validators:
+                self._field_validators[key] = Validator(with_used({**node, "$defs": dict(definitions)}))
+            found = self._field_validators[type, name] = self._field_validators[key]
+        return found
 
     @cached_property
-    def _field_validators(self) -> dict[str, Validator]:
+    def _field_validators(self) -> dict[tuple[str, str], Validator]:
+        """The validators of fields of events by event type and field, and by their schema as JSON."""
         return {}
 
     def request_schema(self, variant: SchemaVariant = SchemaVariant.PERMISSIVE) -> Schema:

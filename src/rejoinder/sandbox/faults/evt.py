@@ -47,6 +47,11 @@ def _named_error(data: bytes, event: Json, _: RequestInfo) -> bytes:
     return data.replace(b"event: response.failed", b"event: error", 1) if is_of(event, "response.failed") else data
 
 
+def _nameless_tokens(event: Json) -> None:
+    for entry in event.get("logprobs") or ():
+        entry.pop("token", None)
+
+
 FAULTS: Final = FaultList(
     Fault(
         id="sequence-numbers-missing",
@@ -123,6 +128,12 @@ FAULTS: Final = FaultList(
         title="Text deltas have neither output_index nor content_index.",
         breaks=("EVT-10",),
         events=each(TEXT_DELTA, do=unset("output_index", "content_index")),
+    ),
+    Fault(
+        id="logprobs-without-token-on-deltas",
+        title="The log probabilities of text deltas have no token.",
+        breaks=("EVT-10",),
+        events=each(TEXT_DELTA, do=_nameless_tokens),
     ),
     Fault(
         id="output-index-is-string",

@@ -200,6 +200,18 @@ FAULTS: Final = FaultList(
         events=each(ITEM_ADDED, do=of_item(_call(unset("arguments")))),
     ),
     Fault(
+        id="announced-reasoning-bare",
+        title="A newly added reasoning item has neither type nor id.",
+        breaks=("ITM-23",),
+        events=each(ITEM_ADDED, do=of_item(only("reasoning", unset("type", "id")))),
+    ),
+    Fault(
+        id="done-message-without-content",
+        title="A done message has no content.",
+        breaks=("ITM-24", "ITM-05"),
+        events=each(ITEM_DONE, do=of_item(only("message", unset("content")))),
+    ),
+    Fault(
         id="announced-message-without-role",
         title="A newly added message has no role.",
         breaks=("ITM-08",),

@@ -117,6 +117,18 @@ FAULTS: Final = FaultList(
         events=each(PART_ADDED, do=lambda event: event["part"].pop("annotations", None)),
     ),
     Fault(
+        id="announced-part-without-type",
+        title="A newly added part has no type.",
+        breaks=("PRT-15",),
+        events=each(PART_ADDED, do=lambda event: event["part"].pop("type", None)),
+    ),
+    Fault(
+        id="done-part-empty",
+        title="The part of response.content_part.done is an empty object.",
+        breaks=("PRT-15",),
+        events=each(PART_DONE, do=set_to("part", {})),
+    ),
+    Fault(
         id="text-never-closed",
         title="Texts have no response.output_text.done.",
         breaks=("PRT-04",),

@@ -20,6 +20,7 @@ from rejoinder.sandbox.fault import (
     altered,
     at_end,
     changed,
+    every_item,
     every_part,
     in_final,
     in_response,
@@ -48,6 +49,12 @@ def _not_cut(response: Json) -> None:
     for item in items_of(response):
         if item["status"] == "incomplete":
             item["status"] = "completed"
+
+
+def _nameless_tools(response: Json) -> None:
+    for tool in response.get("tools") or ():
+        if tool["type"] == "function":
+            tool.pop("name", None)
 
 
 _FIELDS_KEPT: Final = ("id", "object", "status")
@@ -123,6 +130,19 @@ FAULTS: Final = FaultList(
         title="Responses have no model.",
         breaks=("RSP-05",),
         response=in_response(unset("model")),
+    ),
+    Fault(
+        id="reasoning-without-summary",
+        title="Reasoning items have no summary.",
+        breaks=("RSP-05",),
+        **every_item(only("reasoning", unset("summary"))),
+    ),
+    Fault(
+        id="echoed-tools-without-name",
+        title="Echoed function tools have no name.",
+        breaks=("RSP-05",),
+        dialects=("openai", "openresponses"),
+        response=in_response(_nameless_tools),
     ),
     Fault(
         id="tool-choice-missing",
