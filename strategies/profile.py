@@ -176,18 +176,26 @@ def _names(dialect: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(tags - {""}), frozenset(item.name for item in root.fields)
 
 
-def served(profile: EndpointProfile | None = None, dialect: AnyDialect | None = None) -> Object:
-    """Return the nodes of the request body that can be sent: all of a dialect, or what ``profile`` narrows them to.
+def named(profile: EndpointProfile | None, dialect: AnyDialect | None) -> str:
+    """Return the name or the path of the dialect that is meant: the given one, else the profile's, else the default.
 
-    ``dialect`` is the profile's where it is left out, or else the default one. Raises
-    ``hypothesis.errors.InvalidArgument`` where both are given and differ, and for a dialect that does not exist.
+    Raises ``hypothesis.errors.InvalidArgument`` where both are given and differ, and for a dialect that does not exist.
     """
     name = None if dialect is None else reference(dialect)
     if profile is None:
-        return request_nodes(dialect=name or DEFAULT_DIALECT)
+        return name or DEFAULT_DIALECT
     if name not in (None, profile.dialect):
         raise InvalidArgument(f"dialect={name!r} is not the profile's, which is {profile.dialect!r}; give one of them")
-    return _served(profile, request_nodes(dialect=profile.dialect))
+    return profile.dialect
+
+
+def served(profile: EndpointProfile | None = None, dialect: AnyDialect | None = None) -> Object:
+    """Return the nodes of the request body that can be sent: all of a dialect, or what ``profile`` narrows them to.
+
+    The dialect is that of :func:`named`.
+    """
+    root = request_nodes(dialect=named(profile, dialect))
+    return root if profile is None else _served(profile, root)
 
 
 @cache

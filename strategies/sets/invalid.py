@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache, partial
@@ -21,30 +21,78 @@ import jsonschema_rs
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, load_dialect, request_schema
+from rejoinder.contract import SchemaVariant, load_dialect, request_schema
+from rejoinder.contract.branches import fits
+from rejoinder.contract.nodes import Array, Node, Object, Scalar, Union, request_nodes
 from rejoinder.model.verdict import ABSENT
-from rejoinder.strategies.profile import EndpointProfile
+from rejoinder.strategies.options import AnyDialect
+from rejoinder.strategies.profile import EndpointProfile, named
+from rejoinder.strategies.schema.leaves import repeated
 from rejoinder.strategies.sets.systematic import Body, seeds
 from rejoinder.validation import escape_key, pointer_keys
 
-__all__ = ["KINDS", "Mutant", "candidates", "classify", "invalid_requests", "surely_invalid"]
+__all__ = ["KINDS", "LONGEST", "Mutant", "candidates", "classify", "invalid_requests", "surely_invalid"]
 
-#: What a fault does to the one place that it touches.
-KINDS: Final = (
-    "root",  # the body is no object
-    "missing",  # a field is left out
-    "null",
-    "type",  # a value of another JSON type
-    "value",  # a string that is not among the allowed ones
-    "type_unknown",  # the discriminator names no type
-    "type_case",  # ... in upper case
-    "type_blank",  # ... with a blank behind it
-    "type_number",  # ... is a number
-    "type_missing",
-    "type_null",
-    "extra",  # a further property
-)
+#: What a fault does to the one place that it touches, and the keyword of JSON Schema that refuses it.
+KINDS: Final[Mapping[str, str]] = {
+    "root": "type",  # the body is no object
+    "missing": "required",  # a field is left out
+    "null": "type",
+    "type": "type",  # a value of another JSON type
+    "value": "enum",  # a string that is not among the allowed ones
+    "type_unknown": "enum",  # the discriminator names no type
+    "type_case": "enum",  # ... in upper case
+    "type_blank": "enum",  # ... with a blank behind it
+    "type_number": "type",  # ... is a number
+    "type_missing": "required",
+    "type_null": "type",
+    "extra": "additionalProperties",  # a further property
+    "below": "minimum",
+    "above": "maximum",
+    "step": "multipleOf",
+    "short": "minLength",
+    "long": "maxLength",
+    "pattern": "pattern",
+    "few": "minItems",
+    "many": "maxItems",
+    "repeated": "uniqueItems",
+    "few_fields": "minProperties",
+    "many_fields": "maxProperties",
+    "name": "propertyNames",
+    "alone": "dependentRequired",  # a field without another that it requires
+}
+#: The longest text and list that are made to exceed a limit; what allows more is the business of the edge cases.
+LONGEST: Final = 65_536
+_MANY: Final = 1_024
+_ODD_TEXTS: Final = ("", " ", "\u00e9", "\n", "@/\\\0", "x" * 8)
 _NO_SUCH: Final = "no_such_value"
+_WORDS: Final[Mapping[str, str]] = {
+    "root": "is not an object",
+    "missing": "is missing",
+    "null": "is null",
+    "type": "has another JSON type",
+    "value": "is none of the allowed values",
+    "type_unknown": "names no known type",
+    "type_case": "is written in upper case",
+    "type_blank": "ends with a blank",
+    "type_number": "is a number",
+    "type_missing": "is missing",
+    "type_null": "is null",
+    "extra": "is an unknown field",
+    "below": "is below the smallest value",
+    "above": "is above the largest value",
+    "step": "is not a multiple of the step",
+    "short": "is too short",
+    "long": "is too long",
+    "pattern": "does not match the pattern",
+    "few": "has too few elements",
+    "many": "has too many elements",
+    "repeated": "has two equal elements",
+    "few_fields": "has too few fields",
+    "many_fields": "has too many fields",
+    "name": "has a name that is not allowed",
+    "alone": "is missing beside the field that requires it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +119,42 @@ class Mutant:
         return ".".join(part for part in ("invalid", self.kind, self.variant, place) if part)
 
     @property
+    def keyword(self) -> str:
+        """The keyword of JSON Schema that refuses the body: ``maximum``."""
+        return KINDS[self.kind]
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, in words, with the place and the keyword: ``input[0].call_id is missing (required).``"""
+        place = self.param or "The body"
+        return f"{place} {_WORDS[self.kind]} ({self.keyword})."
+
+    @property
     def param(self) -> str:
         """The place as an error's ``param`` should name it: ``input[0].content[1].type``."""
         keys = pointer_keys(self.pointer)
         return "".join(f"[{key}]" if key.isdigit() else f".{key}" for key in keys).lstrip(".")
 
 
-def surely_invalid(*, profile: EndpointProfile | None = None) -> list[Mutant]:
+def surely_invalid(*, dialect: AnyDialect | None = None, profile: EndpointProfile | None = None) -> list[Mutant]:
     """Return one mutant for every distinct fault (kind, variant, location) that is surely invalid.
 
     The bodies are as short as the contract allows; with ``profile`` they have its model and few tokens, so that an
     endpoint that takes them loses little. The order is that of the contract.
     """
     found: dict[tuple[str, str, str], Mutant] = {}
-    for seed in seeds(profile=profile):
-        for mutant in classify(seed.body, variant=seed.variant, below=seed.below, known=found, profile=profile):
+    name = named(profile, dialect)
+    for seed in seeds(dialect=name, profile=profile):
+        for mutant in classify(seed.body, variant=seed.variant, below=seed.below, known=found, dialect=name):
             found[mutant.kind, mutant.variant, mutant.location] = mutant
     return list(found.values())
 
 
-def invalid_requests(*, profile: EndpointProfile | None = None) -> SearchStrategy[Mutant]:
+def invalid_requests(
+    *, dialect: AnyDialect | None = None, profile: EndpointProfile | None = None
+) -> SearchStrategy[Mutant]:
     """Mutants of :func:`surely_invalid`. Shrinks towards the first."""
-    return st.deferred(lambda: st.sampled_from(surely_invalid(profile=profile)))
+    return st.deferred(lambda: st.sampled_from(surely_invalid(dialect=dialect, profile=profile)))
 
 
 def classify(
@@ -101,16 +163,17 @@ def classify(
     variant: str = "request",
     below: str = "",
     known: Container[tuple[str, str, str]] = (),
+    dialect: AnyDialect | None = None,
     profile: EndpointProfile | None = None,
 ) -> Iterator[Mutant]:
-    """Yield every mutant of a valid body that is surely invalid in the profile's dialect.
+    """Yield every mutant of a valid body that is surely invalid in the dialect, or else the profile's.
 
     Faults are made in the value at the JSON pointer ``below`` only, and those in ``known`` (kind, variant, location)
     are passed over. The body is changed while this runs and is as before whenever a mutant is yielded; mutants hold
     copies.
     """
-    accepts = _permissive(profile).is_valid
-    allowed = _allowed(profile)
+    contract = _Permissive.of(named(profile, dialect))
+    accepts, allowed = contract.validator.is_valid, contract.allowed
     base = copy.deepcopy(body)
     if not below:
         roots: tuple[Any, ...] = ([], "text", 7, None, True)
@@ -118,7 +181,7 @@ def classify(
             location = type(wrong).__name__
             if ("root", variant, location) not in known and not accepts(wrong):
                 yield Mutant("root", variant, location, "", wrong, base)
-    for kind, holder, key, new, pointer, location in _faults(_at(body, below), below, ""):
+    for kind, holder, key, new, pointer, location in contract.faults(body, below):
         if (kind, variant, location) in known:
             continue
         undo = _change(holder, key, new)
@@ -128,26 +191,39 @@ def classify(
             yield mutant
 
 
-def candidates(body: Body, *, below: str = "", profile: EndpointProfile | None = None) -> Iterator[bool]:
+def candidates(
+    body: Body, *, below: str = "", dialect: AnyDialect | None = None, profile: EndpointProfile | None = None
+) -> Iterator[bool]:
     """Yield for every fault that can be made below a pointer whether it is surely invalid; keep no mutant."""
-    accepts = _permissive(profile).is_valid
-    for _, holder, key, new, _, _ in _faults(_at(body, below), below, ""):
+    contract = _Permissive.of(named(profile, dialect))
+    accepts = contract.validator.is_valid
+    for _, holder, key, new, _, _ in contract.faults(body, below):
         undo = _change(holder, key, new)
         valid = accepts(body)
         undo()
         yield not valid
 
 
-@cache
-def _permissive(profile: EndpointProfile | None) -> jsonschema_rs.Draft202012Validator:
-    dialect = DEFAULT_DIALECT if profile is None else profile.dialect
-    return jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.PERMISSIVE, dialect=dialect))
+class _Permissive:
+    """The permissive reading of a dialect's request schema, as a judge and as a source of faults."""
 
+    def __init__(self, dialect: str) -> None:
+        self.validator = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.PERMISSIVE, dialect=dialect))
+        #: Patterns of the mutants that a document of the dialect allows although the request schema does not.
+        self.allowed = tuple(load_dialect(dialect).request["allowed_faults"])
+        self.root = request_nodes(SchemaVariant.PERMISSIVE, dialect)
+        self.limited = _is_limited(self.root, set())
 
-@cache
-def _allowed(profile: EndpointProfile | None) -> tuple[str, ...]:
-    """Return patterns of the mutants that a document of the dialect allows although the request schema does not."""
-    return tuple(load_dialect(DEFAULT_DIALECT if profile is None else profile.dialect).request["allowed_faults"])
+    @staticmethod
+    @cache
+    def of(dialect: str) -> _Permissive:
+        return _Permissive(dialect)
+
+    def faults(self, body: Any, below: str) -> Iterator[_Fault]:
+        """Yield the faults below a pointer: those that any body can have, then those that break a limit."""
+        yield from _faults(_at(body, below), below, "")
+        if self.limited:
+            yield from _Limits(below).faults(self.root, body, None, None, "", "")
 
 
 def _at(body: Any, pointer: str) -> Any:
@@ -224,3 +300,120 @@ def _value_faults(value: Any) -> Iterator[tuple[str, Any]]:
         yield "type", {"0": "text"}
     elif isinstance(value, dict):
         yield "type", "text"
+
+
+def _is_limited(node: Node, seen: set[Node]) -> bool:
+    """Return whether the schema limits any value: whether it has a keyword that :class:`_Limits` can break."""
+    if node in seen:
+        return False
+    seen.add(node)
+    if isinstance(node, Scalar):
+        return len(node.schema) > 1
+    if isinstance(node, Union):
+        return any(_is_limited(branch, seen) for branch in node.alternatives)
+    if isinstance(node, Array):
+        own = node.smallest > 0 or node.largest is not None or node.unique
+        return own or _is_limited(node.items, seen)
+    if isinstance(node, Object):
+        own = node.smallest > 0 or node.largest is not None or node.names is not None or bool(node.dependent)
+        inner = [*(item.node for item in node.fields), *([node.extra] if node.extra else [])]
+        return own or any(_is_limited(part, seen) for part in inner)
+    return False
+
+
+class _Limits:
+    """Makes faults that break one limit of the schema: each is one step beyond it."""
+
+    def __init__(self, below: str) -> None:
+        self.below = below
+
+    def faults(self, node: Node, value: Any, holder: Any, key: Any, pointer: str, place: str) -> Iterator[_Fault]:
+        """Yield the faults of ``value``, which ``holder`` has at ``key``, and of what is inside of it."""
+        if isinstance(node, Union):
+            for branch in node.alternatives:
+                if fits(branch, value):
+                    yield from self.faults(branch, value, holder, key, pointer, place)
+            return
+        inside = pointer == self.below or pointer.startswith(f"{self.below}/")
+        if inside and holder is not None:
+            yield from ((kind, holder, key, new, pointer, place) for kind, new in _beyond(node, value))
+        if isinstance(node, Array) and isinstance(value, list):
+            for index, inner in enumerate(value):
+                yield from self._part(node.items, inner, value, index, pointer, f"{place}/*" if inside else "")
+        elif isinstance(node, Object) and isinstance(value, dict):
+            if inside:
+                yield from _lonely(node, value, pointer, place)
+            fields = {item.name: item.node for item in node.fields}
+            for name, inner in list(value.items()):
+                part = fields.get(name, node.extra)
+                if part is not None:
+                    yield from self._part(part, inner, value, name, pointer, f"{place}/{name}" if inside else "")
+
+    def _part(self, node: Node, value: Any, holder: Any, key: Any, pointer: str, place: str) -> Iterator[_Fault]:
+        spot = f"{pointer}/{escape_key(str(key))}"
+        if spot == self.below or self.below.startswith(f"{spot}/"):
+            yield from self.faults(node, value, holder, key, spot, "")
+        elif pointer == self.below or pointer.startswith(f"{self.below}/"):
+            yield from self.faults(node, value, holder, key, spot, place + _tag(value) if place else place)
+
+
+def _beyond(node: Node, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a value becomes one step beyond each of its limits."""
+    if isinstance(node, Scalar) and isinstance(value, str):
+        yield from _odd_texts(node.schema, value)
+    elif isinstance(node, Scalar) and isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _odd_numbers(node.schema, value)
+    elif isinstance(node, Array) and isinstance(value, list):
+        if node.smallest:
+            yield "few", value[: node.smallest - 1]
+        if node.largest is not None and node.largest < _MANY and value:
+            yield "many", [copy.deepcopy(value[index % len(value)]) for index in range(node.largest + 1)]
+        if node.unique and value:
+            yield "repeated", [*value[:1], *value[: (node.largest or len(value) + 1) - 1]]
+    elif isinstance(node, Object) and isinstance(value, dict):
+        if node.smallest:
+            yield "few_fields", dict(list(value.items())[: node.smallest - 1])
+        filler = next(iter(value.values()), "value")
+        if node.largest is not None and node.largest < _MANY:
+            more = {f"key{number}": copy.deepcopy(filler) for number in range(node.largest + 1)}
+            yield "many_fields", dict(list((value | more).items())[: node.largest + 1])
+        if isinstance(node.names, Scalar):
+            accepts = jsonschema_rs.Draft202012Validator(dict(node.names.schema)).is_valid
+            longer = repeated("k", node.names.schema.get("maxLength", 0) + 1)
+            for name in [text for text in (*_ODD_TEXTS, longer) if not accepts(text)][:1]:
+                yield "name", {**value, name: copy.deepcopy(filler)}
+
+
+def _odd_texts(schema: Mapping[str, Any], value: str) -> Iterator[tuple[str, str]]:
+    low, high = schema.get("minLength", 0), schema.get("maxLength")
+    if low:
+        yield "short", repeated(value or "a", low - 1)
+    if high is not None and high < LONGEST:
+        yield "long", repeated(value or "a", high + 1)
+    if "pattern" in schema:
+        rest = {key: limit for key, limit in schema.items() if key != "pattern"}
+        fits_rest, fits_all = (jsonschema_rs.Draft202012Validator(dict(part)).is_valid for part in (rest, schema))
+        odd = (value + "\u00e9", value + " ", repeated("\u00e9", max(low, 1)), *_ODD_TEXTS)
+        yield from (("pattern", text) for text in [text for text in odd if fits_rest(text) and not fits_all(text)][:1])
+
+
+def _odd_numbers(schema: Mapping[str, Any], value: float) -> Iterator[tuple[str, Any]]:
+    if "minimum" in schema:
+        yield "below", schema["minimum"] - 1
+    if "exclusiveMinimum" in schema:
+        yield "below", schema["exclusiveMinimum"]
+    if "maximum" in schema:
+        yield "above", schema["maximum"] + 1
+    if "exclusiveMaximum" in schema:
+        yield "above", schema["exclusiveMaximum"]
+    step = schema.get("multipleOf")
+    if step is not None and (schema["type"] == "number" or step > 1):
+        yield "step", value + (1 if schema["type"] == "integer" else step / 2)
+
+
+def _lonely(node: Object, value: dict[str, Any], pointer: str, place: str) -> Iterator[_Fault]:
+    """Yield the fields that another one requires, each to be left out."""
+    for name, others in node.dependent.items():
+        for other in others if name in value else ():
+            if other in value:
+                yield "alone", value, other, ABSENT, f"{pointer}/{escape_key(other)}", f"{place}/{other}"

@@ -11,13 +11,14 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import combinations, zip_longest
 from typing import Any, Final
 from typing import Literal as Choice
 
+import jsonschema_rs
 from hypothesis.errors import InvalidArgument
 
 from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, flatten, strip
@@ -25,7 +26,10 @@ from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._conversation import Item, arrange
 from rejoinder.strategies.options import AnyDialect
 from rejoinder.strategies.profile import EndpointProfile, served
+from rejoinder.strategies.sampling import sample
+from rejoinder.strategies.schema.compiler import Compiler
 from rejoinder.strategies.schema.examples import EMPTY_FIRST, PARAMETERS, VALUES, levels, preferred
+from rejoinder.strategies.schema.leaves import scalars
 
 __all__ = ["FormSeed", "GeneratedCase", "each_choice", "form_seeds", "one_factor", "pairwise_cases", "variants"]
 
@@ -461,16 +465,21 @@ def _instances(node: Node, name: str, mode: _Mode = "each") -> list[_Level]:
     else in as many as it can.
     """
     if isinstance(node, Scalar):
-        return [_Level("" if i == 0 else _text(value), value) for i, value in enumerate(levels(name, node.type))]
+        return [_Level("" if i == 0 else _text(value), value) for i, value in enumerate(_plausible(name, node))]
     if isinstance(node, Literal):
         many = len(node.values) > 1
         return [_Level(_text(value) if many else "", value) for value in preferred(node.values)]
     if isinstance(node, Array):
+        if node.largest == 0:
+            return [_Level("", [])]
         inner = _instances(node.items, name, mode)
+        values = [level.value for level in inner]
         if mode == "packed":
-            return [_Level("list", [level.value for level in inner])]
-        found = [_Level(_dotted("list", level.label), [level.value]) for level in inner]
-        return [_Level("", []), *found] if name in EMPTY_FIRST else found
+            size = node.largest or len(values)
+            chunks = [values[start : start + size] for start in range(0, len(values), size)]
+            return [_Level("list" if i == 0 else f"list{i}", _long(node, one, values)) for i, one in enumerate(chunks)]
+        found = [_Level(_dotted("list", level.label), _long(node, [level.value], values)) for level in inner]
+        return [_Level("", []), *found] if name in EMPTY_FIRST and not node.smallest else found
     if isinstance(node, Union):
         found = [
             _Level(_dotted(_alternative(branch) if len(node.alternatives) > 1 else "", level.label), level.value)
@@ -484,19 +493,20 @@ def _instances(node: Node, name: str, mode: _Mode = "each") -> list[_Level]:
 
 
 def _objects(node: Object, name: str, mode: _Mode = "each") -> list[_Level]:
-    if node.free:
+    if node.free and node.names is None and not node.smallest and node.largest is None:
         return [_Level("", _free(name))]
     if not node.fields:
-        return [_Level("", {})] if node.extra is None else _maps(node.extra, name)
+        return [_Level("", {})] if node.extra is None else _maps(node, node.extra, name)
     if mode == "one":
-        return _one_by_one({item.name: _factor(item, mode) for item in node.fields})
+        rows = _one_by_one({item.name: _factor(item, mode) for item in node.fields})
+        return [_Level(row.label, _whole(node, row.value)) for row in rows]
     factors = {item.name: _factor(item) for item in node.fields}
     longest = max(factors, key=lambda key: len(factors[key]))
     found = []
     for index in range(len(factors[longest])):
         row = {key: found[index if index < len(found) else 0] for key, found in factors.items()}
         value = {key: level.value for key, level in row.items() if level.value is not ABSENT}
-        found.append(_Level("" if index == 0 else _dotted(longest, row[longest].label), value))
+        found.append(_Level("" if index == 0 else _dotted(longest, row[longest].label), _whole(node, value)))
     return found
 
 
@@ -508,9 +518,69 @@ def _one_by_one(factors: dict[str, list[_Level]]) -> list[_Level]:
     return [_Level(label, {key: value for key, value in row.items() if value is not ABSENT}) for label, row in rows]
 
 
-def _maps(extra: Node, name: str) -> list[_Level]:
-    # All kinds of values stand in one map: they are too small to be worth a request each.
-    return [_Level("", {f"key{i}": level.value for i, level in enumerate(_instances(extra, name))})]
+def _maps(node: Object, extra: Node, name: str) -> list[_Level]:
+    # All kinds of values stand in one map, if it holds so many: they are too small to be worth a request each.
+    values = [level.value for level in _instances(extra, name)]
+    size = max(min(len(values), node.largest or len(values)), node.smallest, 1)
+    keys = [f"key{i}" for i in range(size)]
+    if isinstance(node.names, Scalar) and not all(map(_validator(node.names).is_valid, keys)):
+        keys = sample(scalars(node.names.schema), size)
+    chunks = [values[start : start + size] for start in range(0, len(values), size)]
+    return [
+        _Level("" if i == 0 else f"map{i}", {key: chunk[j % len(chunk)] for j, key in enumerate(keys)})
+        for i, chunk in enumerate(chunks)
+    ]
+
+
+def _plausible(name: str, node: Scalar) -> Sequence[Any]:
+    """Return the plausible values of a field that its bounds allow; where there are none, the plainest one allowed."""
+    known = levels(name, node.type)
+    if len(node.schema) == 1:
+        return known
+    return [value for value in known if _validator(node).is_valid(value)] or sample(scalars(node.schema), 1)
+
+
+@cache
+def _validator(node: Scalar) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(dict(node.schema), validate_formats=True)
+
+
+def _long(node: Array, values: list[Any], known: list[Any]) -> list[Any]:
+    """Return a list that is as long as it must be: other values follow where all must differ, else the first again."""
+    lacking = max(node.smallest - len(values), 0)
+    spare = values[:1] * lacking
+    if lacking and node.unique:
+        drawn = sample(Compiler().strategy(node.items), node.smallest + len(values))
+        spare = [value for value in (*known, *drawn) if value not in values]
+    return [*values, *copy.deepcopy(spare[:lacking])]
+
+
+def _whole(node: Object, value: Body) -> Body:
+    """Return the object with the fields that others of it require, and as many as it must have and may."""
+    if not node.dependent and not node.smallest and node.largest is None:
+        return value
+    fields = {item.name: item for item in node.fields}
+
+    def add(name: str) -> None:
+        if name not in value and name in fields:
+            found = [level.value for level in _factor(fields[name]) if level.value is not ABSENT]
+            value[name] = copy.deepcopy(found[0])
+            complete(name)
+
+    def complete(name: str) -> None:
+        for other in node.dependent.get(name, ()):
+            add(other)
+
+    for name in list(value):
+        complete(name)
+    for name in fields:
+        if len(value) < node.smallest:
+            add(name)
+    for name in [item.name for item in node.fields if not item.required][::-1]:
+        needed = any(name in node.dependent.get(other, ()) for other in value)
+        if node.largest is not None and len(value) > node.largest and not needed:
+            value.pop(name, None)
+    return value
 
 
 def _factor(item: Field, mode: _Mode = "each") -> list[_Level]:

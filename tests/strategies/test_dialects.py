@@ -41,7 +41,7 @@ def test_mutants_are_surely_invalid_in_their_dialect(dialect: str) -> None:
     accepts = Validator(request_schema(SchemaVariant.PERMISSIVE, dialect=dialect)).is_valid
     mutants = surely_invalid(profile=EndpointProfile(dialect=dialect))
     assert len(mutants) >= MUTANTS[dialect]
-    assert {mutant.kind for mutant in mutants} == KINDS
+    assert {mutant.kind for mutant in mutants} >= KINDS
     assert [mutant.id for mutant in mutants if accepts(mutant.body)] == []
 
 

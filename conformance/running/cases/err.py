@@ -50,6 +50,24 @@ _FAULTS: Final[Mapping[str, FaultKind]] = {
     "type_missing": FaultKind.MISSING,
     "type_null": FaultKind.NULL,
     "extra": FaultKind.TYPE,
+    **dict.fromkeys(
+        (
+            "below",
+            "above",
+            "step",
+            "short",
+            "long",
+            "pattern",
+            "few",
+            "many",
+            "repeated",
+            "few_fields",
+            "many_fields",
+            "name",
+        ),
+        FaultKind.RANGE,
+    ),
+    "alone": FaultKind.MISSING,
 }
 """What mutants of each kind have wrong with them."""
 

@@ -4,6 +4,7 @@ import copy
 import json
 from collections import Counter
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -19,6 +20,27 @@ PERMISSIVE = request_schema(SchemaVariant.PERMISSIVE)
 VALIDATOR = jsonschema_rs.Draft202012Validator(PERMISSIVE)
 
 
+LIMITED = Path(__file__).parent.parent / "limits.toml"
+"""A dialect with every keyword that limits values."""
+
+LIMITS = {
+    "below",
+    "above",
+    "step",
+    "short",
+    "long",
+    "pattern",
+    "few",
+    "many",
+    "repeated",
+    "few_fields",
+    "many_fields",
+    "name",
+    "alone",
+}
+"""Kinds that break a limit; the default dialect has none."""
+
+
 @cache
 def mutants() -> tuple[Mutant, ...]:
     return tuple(surely_invalid())
@@ -26,7 +48,7 @@ def mutants() -> tuple[Mutant, ...]:
 
 def test_every_mutant_is_invalid_and_every_kind_occurs() -> None:
     assert [mutant.id for mutant in mutants() if VALIDATOR.is_valid(mutant.body)] == []
-    assert set(Counter(mutant.kind for mutant in mutants())) == set(KINDS)
+    assert set(Counter(mutant.kind for mutant in mutants())) == set(KINDS) - LIMITS
 
 
 def test_the_reference_validator_agrees() -> None:
@@ -118,3 +140,34 @@ def test_a_profile_shows_in_mutants(field: str) -> None:
 @given(invalid_requests())
 def test_the_strategy_draws_mutants(mutant: Mutant) -> None:
     assert mutant in mutants()
+
+
+def test_every_limit_of_a_schema_is_broken_by_a_mutant_that_names_it() -> None:
+    accepts = jsonschema_rs.Draft202012Validator(
+        request_schema(SchemaVariant.PERMISSIVE, dialect=LIMITED), validate_formats=True
+    ).is_valid
+    found = surely_invalid(dialect=LIMITED)
+    assert [mutant.id for mutant in found if accepts(mutant.body)] == []
+    assert [mutant.id for mutant in found if not accepts(mutant.base)] == []
+    assert {mutant.kind for mutant in found} == set(KINDS)
+    reasons = {mutant.id.removeprefix("invalid."): mutant.reason for mutant in found}
+    assert reasons["few.request.numbers"] == "numbers has too few elements (minItems)."
+    assert reasons["step.request.numbers.*"] == "numbers[0] is not a multiple of the step (multipleOf)."
+    assert reasons["above.request.share"] == "share is above the largest value (maximum)."
+    assert reasons["pattern.request.code"] == "code does not match the pattern (pattern)."
+    assert reasons["name.request.labels"] == "labels has a name that is not allowed (propertyNames)."
+    assert reasons["alone.request.window.from"] == (
+        "window.from is missing beside the field that requires it (dependentRequired)."
+    )
+
+
+def test_a_limit_is_missed_by_one_step() -> None:
+    found = {mutant.id.removeprefix("invalid."): mutant.body for mutant in surely_invalid(dialect=LIMITED)}
+    assert found["below.request.numbers.*"]["numbers"][0] == 9
+    assert found["above.request.numbers.*"]["numbers"][0] == 41
+    assert found["below.request.share"]["share"] == 0
+    assert len(found["long.request.code"]["code"]) == 6
+    assert len(found["short.request.code"]["code"]) == 2
+    assert len(found["many.request.numbers"]["numbers"]) == 5
+    assert len(found["many_fields.request.labels"]["labels"]) == 4
+    assert found["few_fields.request.labels"]["labels"] == {}
