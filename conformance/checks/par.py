@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
@@ -25,8 +26,10 @@ from rejoinder.conformance.judging.turns import (
     texts_of,
 )
 from rejoinder.formatting import plural
+from rejoinder.model.exchange import parse_json
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.validation import Validator
 
 _SALTED: Final = (Role.SALTED, Role.SALTED_OTHERWISE)
 # The marks of common chat templates.
@@ -213,3 +216,211 @@ def earlier_messages_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
     wordings, and two further responses lack it too.
     """
     yield from unheard_words(case)
+
+
+def _stop_of(view: ExchangeView) -> str:
+    """Return the one stop string of a request."""
+    stop = view.request.get("stop")
+    return str(stop[0] if isinstance(stop, list) else stop)
+
+
+def _is_stopped(case: CaseView) -> bool:
+    view = case.get(Role.STOPPED)
+    return _is_claimed(case) and view is not None and view.response is not None
+
+
+@check("PAR-08", Subject.CASE, needs=_is_stopped)
+def stop_ends_the_text(case: CaseView) -> Iterator[Problem]:
+    """A word of the output of a prompt at temperature 0 is sent as `stop`. The text must not have that word.
+
+    Not tested where the endpoint accepts an object as `stop`, because it does not know the field.
+    """
+    (view,) = case.having(Role.STOPPED)
+    stop = _stop_of(view)
+    if stop in view.text():
+        yield in_response(
+            view,
+            f"The text has the stop string {quoted(stop)}.",
+            "/output",
+            expected=f"text without {quoted(stop)}",
+            actual=view.text(),
+        )
+
+
+def _is_included(case: CaseView) -> bool:
+    return _is_stopped(case) and have_responses(case, Role.STOP_INCLUDED)
+
+
+@check("PAR-09", Subject.CASE, needs=_is_included)
+def stop_string_is_included(case: CaseView) -> Iterator[Problem | Declined]:
+    """The request with `stop` is sent again with `include_stop_str_in_output`. The text must end with the stop string.
+
+    Tested if the output without `stop` is repeatable, and if `stop` ends it at that string.
+    """
+    stopped, included = case.having(Role.STOPPED, Role.STOP_INCLUDED)
+    stop = _stop_of(stopped)
+    if not are_alike(case, Role.ONCE, Role.AGAIN):
+        yield Declined(UNSTABLE)
+    elif stopped.text() != texts_of(case, Role.ONCE)[0].partition(stop)[0]:
+        yield Declined("The output with stop is not the beginning of the output without it.")
+    elif not included.text().endswith(stop):
+        yield in_response(
+            included,
+            f"The text does not end with the stop string {quoted(stop)}, although include_stop_str_in_output is true.",
+            "/output",
+            expected=f"text that ends with {quoted(stop)}",
+            actual=included.text(),
+        )
+
+
+def _drawn(role: str) -> tuple[str, ...]:
+    return tuple(role_of(role, n) for n in (1, 2, 3))
+
+
+def _are_drawn(role: str) -> Callable[[CaseView], bool]:
+    """Return the condition that the endpoint knows the field of these requests and answered all three."""
+    return lambda case: _is_claimed(case) and len(texts_of(case, *_drawn(role))) == len(_drawn(role))
+
+
+def _always_differing(case: CaseView, role: str, field: str) -> Iterator[Problem | Declined]:
+    """Yield a problem if no two texts with the field are the same, though texts without it show that they could be."""
+    free = texts_of(case, *(role_of(Role.FREE, n) for n in (1, 2)))
+    if not are_alike(case, *(role_of(Role.SURE, n) for n in (1, 2))):
+        yield Declined(UNSTABLE)
+    elif len(set(free)) < len((1, 2)):
+        yield Declined("The model's responses at temperature 1 do not differ.")
+    elif len(set(texts_of(case, *_drawn(role)))) == len(_drawn(role)):
+        (view,) = case.having(_drawn(role)[-1])
+        yield in_response(
+            view,
+            f"Three responses with the same {field} are all different.",
+            "/output",
+            expected=texts_of(case, *_drawn(role))[0],
+            actual=view.text(),
+        )
+
+
+@check("PAR-10", Subject.CASE, needs=_are_drawn(Role.SEEDED))
+def a_seed_repeats(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt is sent three times at temperature 1 with the same `seed`. At least two texts must be the same.
+
+    Tested if texts at temperature 0 are the same, and texts at temperature 1 without `seed` differ.
+    """
+    yield from _always_differing(case, Role.SEEDED, "seed")
+
+
+@check("PAR-12", Subject.CASE, needs=_are_drawn(Role.MIN_P))
+def min_p_of_one_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt is sent three times at temperature 1 with `min_p` 1, which leaves only the likeliest token.
+
+    At least two texts must be the same. Tested if texts at temperature 0 are the same, and texts at temperature 1
+    without `min_p` differ.
+    """
+    yield from _always_differing(case, Role.MIN_P, "min_p")
+
+
+_REPEATED: Final = 20
+"""How often a word must come in a row for a penalty to be sure to end the row."""
+
+
+def _longest_row(text: str) -> int:
+    """Return how often the same word comes in a row, at most."""
+    return max((len(list(row)) for _, row in groupby(text.split())), default=0)
+
+
+@check(
+    "PAR-11",
+    Subject.CASE,
+    needs=lambda case: _is_claimed(case) and have_responses(case, Role.ONCE, Role.AGAIN, Role.PENALISED),
+)
+def a_penalty_ends_repetition(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt at temperature 0 asks for 40 times the same word. It is sent twice without a penalty, then with
+    `frequency_penalty` 2, or with `repetition_penalty` 10. The text must change.
+
+    Tested if both texts without it are the same and repeat one word at least 20 times in a row.
+    """
+    (view,) = case.having(Role.PENALISED)
+    before = texts_of(case, Role.ONCE)[0]
+    name = next(name for name in ("frequency_penalty", "repetition_penalty") if name in view.request)
+    if not are_alike(case, Role.ONCE, Role.AGAIN):
+        yield Declined(UNSTABLE)
+    elif _longest_row(before) < _REPEATED:
+        yield Declined("The model did not repeat the word.")
+    elif view.text() == before:
+        yield in_response(
+            view,
+            f"{name} does not change a text that repeats one word.",
+            "/output",
+            expected=f"effect of {name}",
+            actual=view.text(),
+            kind=name,
+        )
+
+
+_FORMS: Final = (Role.CHOSEN, Role.MATCHED, Role.PARSED, Role.DERIVED)
+_GRAMMAR: Final = re.compile(r'"([^"]+)"')
+
+
+def _formed(case: CaseView) -> list[ExchangeView]:
+    """Return the complete responses to requests with a constraint, of an endpoint that knows the field."""
+    views = [view for role in _FORMS for view in case.having(role)]
+    complete = [view for view in views if get(view.response, "status") == "completed" and view.text()]
+    return complete if _is_claimed(case) else []
+
+
+def _follows(constraint: dict[str, Any], text: str) -> bool:
+    """Return whether a text is one that the constraint allows, space around it aside."""
+    text = text.strip()
+    if "choice" in constraint:
+        return text in constraint["choice"]
+    if "regex" in constraint:
+        return re.fullmatch(constraint["regex"], text) is not None
+    if "grammar" in constraint:
+        return text in _GRAMMAR.findall(constraint["grammar"])
+    value = parse_json(text.encode())
+    return value is not None and Validator(constraint["json"]).is_valid(value)
+
+
+@check("PAR-13", Subject.CASE, needs=lambda case: bool(_formed(case)))
+def constraints_are_followed(case: CaseView) -> Iterator[Problem]:
+    """A prompt is sent with each kind of constraint: a choice, a regular expression, a JSON Schema, and a grammar.
+
+    The text of a completed response must be one that the constraint allows. Not tested where the endpoint accepts an
+    object without a constraint as `structured_outputs`, because it does not know the field.
+    """
+    for view in _formed(case):
+        constraint = view.request["structured_outputs"]
+        if not _follows(constraint, view.text()):
+            (kind,) = constraint
+            yield in_response(
+                view,
+                f"The text does not follow the {kind} of structured_outputs.",
+                "/output",
+                expected=constraint[kind],
+                actual=view.text(),
+                kind=kind,
+            )
+
+
+def _rendered(case: CaseView) -> int | None:
+    """Return the number of tokens of a rendered prompt."""
+    view = case.get(Role.RENDERED)
+    ids = get(view.exchange.json(), "token_ids") if view is not None and view.exchange.ok else None
+    return len(ids) if isinstance(ids, list) else None
+
+
+def _prompt_tokens(case: CaseView) -> int | None:
+    count = get(response_of(case.get(Role.FIRST)), "usage", "input_tokens")
+    return count if is_integer(count) else None
+
+
+@check("PAR-15", Subject.CASE, needs=lambda case: _rendered(case) is not None and _prompt_tokens(case) is not None)
+def rendering_agrees(case: CaseView) -> Iterator[Problem]:
+    """One body is sent to the render operation and to create. The number of `token_ids` is compared with
+    `usage.input_tokens`.
+    """
+    (view,) = case.having(Role.RENDERED)
+    count, used = _rendered(case), _prompt_tokens(case)
+    if count != used:
+        message = f"The rendered prompt has {count} tokens, but usage.input_tokens is {used}."
+        yield in_exchange(view, message, "/token_ids", expected=used, actual=count)

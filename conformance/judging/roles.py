@@ -154,6 +154,17 @@ class Role(StrEnum):
     SALTED_OTHERWISE = "salted-otherwise"
     SECOND = "second"
     CLAIMED = "claimed"
+    STOPPED = "stopped"
+    STOP_INCLUDED = "stop-included"
+    FREE = "free"
+    SEEDED = "seeded"
+    PENALISED = "penalised"
+    MIN_P = "min-p"
+    CHOSEN = "chosen"
+    MATCHED = "matched"
+    PARSED = "parsed"
+    DERIVED = "derived"
+    RENDERED = "rendered"
 
     # BGR
     NOT_STORED = "not-stored"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.judging.turns import LIVENESS_SECONDS
+from rejoinder.conformance.judging.turns import LIVENESS_SECONDS, text_of
 from rejoinder.contract import Dialect
 from rejoinder.model.base_form import USUAL_FORM, BaseForm
 from rejoinder.model.exchange import Exchange, parse_json
@@ -251,6 +251,12 @@ def final_response(reply: Exchange | None) -> dict[str, Any] | None:
         return None
     body = reply.json()
     return body if isinstance(body, dict) else last_snapshot(reply)
+
+
+def output_text(replies: Replies, role: str) -> str:
+    """Return the output text of the response that an earlier request got, empty without one."""
+    output = (final_response(replies.get(role)) or {}).get("output")
+    return text_of(item for item in output if isinstance(item, dict)) if isinstance(output, list) else ""
 
 
 def response_id(replies: Replies, role: str) -> str | None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
-from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
+    LONG,
+    ROOMY,
     CaseContext,
     PlannedCase,
     Replies,
     RequestSpec,
     claimed,
+    closed,
+    output_text,
     response_id,
     single,
     user,
@@ -22,6 +27,15 @@ from rejoinder.model.tags import Tag
 
 # Caches hold whole blocks of tokens, so that only a long prompt shows them.
 _LINES: Final = 60
+_TAPS: Final = 40
+
+CONSTRAINTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    Role.CHOSEN: {"choice": ["ochre", "mauve"]},
+    Role.MATCHED: {"regex": "[A-Z]{2}-[0-9]{3}"},
+    Role.PARSED: {"json": closed({"city": {"type": "string", "maxLength": 20}, "visited": {"type": "boolean"}})},
+    Role.DERIVED: {"grammar": 'root ::= "amber" | "umber"'},
+}
+"""A constraint of each kind, by the role of the request that has it."""
 
 
 def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
@@ -41,9 +55,97 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
                 RequestSpec("other", context.body(input=user("Say hello."), priority=7), (Tag.EDGE,)),
             ),
         )
+    if {"stop", "include_stop_str_in_output"} <= context.dialect.parameters:
+        yield _stopped(context)
+    if "seed" in context.dialect.parameters:
+        yield _drawn(context, "seed", Role.SEEDED, 1234)
+    if "min_p" in context.dialect.parameters:
+        yield _drawn(context, "min_p", Role.MIN_P, 1)
+    if {"frequency_penalty", "repetition_penalty"} <= context.dialect.parameters:
+        yield _penalised(context, "frequency_penalty", 2)
+        yield _penalised(context, "repetition_penalty", 10)
+    if "structured_outputs" in context.dialect.parameters:
+        yield _constrained(context)
+    if "render" in context.dialect.operations:
+        body = context.body(input=user("Say hello."), temperature=0)
+        yield PlannedCase(
+            "parameters.render",
+            "One body is sent to the render operation and to create.",
+            (RequestSpec(Role.FIRST, body), RequestSpec(Role.RENDERED, body, (), path=("render",))),
+        )
     if "enable_response_messages" in context.dialect.parameters:
         body = context.body(input=user("Say hello."), enable_response_messages=True)
         yield single("parameters.response-messages", "A request with enable_response_messages.", body)
+
+
+def _stopped(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Count from one to ten, in words."), temperature=0, max_output_tokens=ROOMY)
+
+    def stop(replies: Replies) -> str:
+        """Return a word from the middle of what the model says, the empty string where there is none."""
+        words = re.findall(r"[A-Za-z]{2,}", output_text(replies, Role.ONCE))
+        return words[len(words) // 2] if len(words) > 2 else ""
+
+    def stopped(replies: Replies) -> dict[str, Any] | None:
+        return {**body, "stop": [stop(replies)]} if stop(replies) else None
+
+    def included(replies: Replies) -> dict[str, Any] | None:
+        return {**body, "stop": stop(replies), "include_stop_str_in_output": True} if stop(replies) else None
+
+    return PlannedCase(
+        "parameters.stop",
+        "A prompt at temperature 0, twice without stop, and with a word of its output as stop string.",
+        (
+            RequestSpec(Role.ONCE, body),
+            RequestSpec(Role.AGAIN, body),
+            RequestSpec(Role.STOPPED, stopped),
+            RequestSpec(Role.STOP_INCLUDED, included),
+            claimed(context, "stop"),
+        ),
+    )
+
+
+def _drawn(context: CaseContext, field: str, role: str, value: float) -> PlannedCase:
+    prompt = user("Write down twelve words that you choose at random.")
+    body = context.body(input=prompt, max_output_tokens=ROOMY, temperature=1)
+    return PlannedCase(
+        f"parameters.{field.replace('_', '-')}",
+        f"A prompt at temperature 0, at temperature 1, and at temperature 1 with {field}.",
+        (
+            *(RequestSpec(role_of(Role.SURE, n), {**body, "temperature": 0}) for n in (1, 2)),
+            *(RequestSpec(role_of(Role.FREE, n), body) for n in (1, 2)),
+            *(RequestSpec(role_of(role, n), {**body, field: value}) for n in (1, 2, 3)),
+            claimed(context, field),
+        ),
+    )
+
+
+def _penalised(context: CaseContext, field: str, value: float) -> PlannedCase:
+    prompt = user(f"Repeat this line as it is: {'tap ' * _TAPS}")
+    body = context.body(input=prompt, temperature=0, max_output_tokens=LONG)
+    return PlannedCase(
+        f"parameters.{field.replace('_', '-')}",
+        f"A prompt with a repeated word at temperature 0, twice without and once with {field}.",
+        (
+            RequestSpec(Role.ONCE, body),
+            RequestSpec(Role.AGAIN, body),
+            RequestSpec(Role.PENALISED, {**body, field: value}),
+            claimed(context, field),
+        ),
+    )
+
+
+def _constrained(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Say hello, and name the code AB-123."), temperature=0, max_output_tokens=LONG)
+    forms = {role: {**body, "structured_outputs": constraint} for role, constraint in CONSTRAINTS.items()}
+    return PlannedCase(
+        "parameters.structured-outputs",
+        "A prompt with each kind of constraint on its output.",
+        (
+            *(RequestSpec(role, form, (Tag.EDGE,)) for role, form in forms.items()),
+            claimed(context, "structured_outputs"),
+        ),
+    )
 
 
 def _taken(context: CaseContext) -> PlannedCase:

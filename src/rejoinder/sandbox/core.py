@@ -38,6 +38,7 @@ from rejoinder.sandbox.endpoint.request_parsing import (
     read_json,
     request_validators,
 )
+from rejoinder.sandbox.endpoint.sampling import check_constraint
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import Variation, Visit
@@ -202,6 +203,8 @@ class Sandbox:
             if variation.parsed is not None and isinstance(parsed, dict):
                 parsed = variation.parsed(parsed, info)
         body = check_create(parsed, self._validators, MODELS)
+        if "structured_outputs" in self.dialect.parameters:
+            check_constraint(body)
         for variation in variations:
             if variation.request is not None:
                 body = variation.request(body, info)
@@ -437,7 +440,7 @@ class Sandbox:
             if method == "DELETE":
                 return self._delete(info, argument, variations)
             raise ApiError(405, "Use GET or DELETE.", code="method_not_allowed", headers=(("allow", "GET, DELETE"),))
-        wanted = "POST" if operation in ("cancel", "input_tokens") else "GET"
+        wanted = "POST" if operation in ("cancel", "input_tokens", "render") else "GET"
         if method != wanted:
             raise ApiError(405, f"Use {wanted}.", code="method_not_allowed", headers=(("allow", wanted),))
         if operation == "cancel":
@@ -446,6 +449,8 @@ class Sandbox:
             return self._input_items(request, info, argument, variations)
         if operation == "input_tokens":
             return self._input_tokens(request, info, variations)
+        if operation == "render":
+            return self._render(request, info, variations)
         if operation == "models":
             return self._models(argument, info, variations)
         return reply_with({"status": "ok"})
@@ -583,6 +588,18 @@ class Sandbox:
                 resolved = variation.resolved(resolved, info)
         counted = {"object": "response.input_tokens", "input_tokens": resolved.input_tokens}
         return self._reply(counted, info, variations)
+
+    def _render(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
+        body = check_create(read_json(request), self._validators, MODELS)
+        with self._lock:
+            resolved = self._resolve(body, info, self._clock(), (), fails=False)
+        rendered = {
+            "request_id": resolved.id,
+            "token_ids": list(range(max(1, resolved.input_tokens))),
+            "sampling_params": {},
+            "model": resolved.model,
+        }
+        return self._reply(rendered, info, variations)
 
     def _models(self, name: str, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         models = [{"id": model, "object": "model", "created": 0, "owned_by": "rejoinder"} for model in MODELS]
@@ -749,8 +766,8 @@ def _route(request: Request, dialect: Dialect) -> tuple[str, str]:
             return "models", name
         case ["v1", "responses"]:
             return "create", ""
-        case ["v1", "responses", "input_tokens"]:
-            return "input_tokens", ""
+        case ["v1", "responses", ("input_tokens" | "render") as operation]:
+            return operation, ""
         case ["v1", "responses", response_id]:
             return "response", response_id
         case ["v1", "responses", response_id, ("cancel" | "input_items") as operation]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rejoinder.contract import Dialect
+from rejoinder.sandbox.endpoint.sampling import constrained, random_words, shaped
 from rejoinder.sandbox.endpoint.schema_instances import instance
 from rejoinder.sandbox.endpoint.tokens import (
     Json,
@@ -329,9 +330,15 @@ class _Generation:
         instructions = self.body.get("instructions")
         heard = segments(self.resolved.items, instructions if isinstance(instructions, str) else None)
         heard += _prompt_segments(self.body.get("prompt"))
+        sampled = {name: self.body.get(name) for name in self.dialect.parameters}
+        if sampled.get("structured_outputs"):
+            return [_Part(constrained(sampled["structured_outputs"], self.said))]
         pushed = _pushed(self.body.get("logit_bias"))
         if pushed:
             return [_Part(" ".join([f"token{pushed}"] * _PUSHED_TOKENS))]
+        drawn = random_words(self.said, sampled, self.stem) if "seed" in sampled else ""
+        if drawn:
+            return [_Part(drawn)]
         direct = direct_answer(self.said, self.resolved.items, self._beside())
         parts = _join(heard if direct is None else [Segment(direct)])
         if shape.get("type") == "json_object":
@@ -341,7 +348,10 @@ class _Generation:
         if missing > 0:
             again = " " + (parts[-1].text.strip() or "Hello.")
             parts[-1].text += again * -(-missing // len(tokens(again)))
-        return [_shortened(part) for part in parts]
+        parts = [_shortened(part) for part in parts]
+        for part in parts:
+            part.text = shaped(part.text, sampled)
+        return parts
 
     def _beside(self) -> Iterator[str]:
         """Yield the texts that were heard besides the items: instructions, earlier messages, prompt variables."""

@@ -19,6 +19,7 @@ from rejoinder.sandbox.fault import (
 )
 
 _MUCH: Final = 64
+_VLLM: Final = ("vllm",)
 
 
 FAULTS: Final = FaultList(
@@ -72,7 +73,71 @@ FAULTS: Final = FaultList(
         dialects=NORTHSTAR_ONLY,
         request=as_if(enable_response_messages=None),
     ),
+    Fault(
+        id="stop-ignored",
+        title="stop is ignored.",
+        breaks=("PAR-08",),
+        dialects=_VLLM,
+        request=as_if(stop=None),
+    ),
+    Fault(
+        id="stop-string-shown",
+        title="Texts end with the stop string without include_stop_str_in_output.",
+        breaks=("PAR-08",),
+        dialects=_VLLM,
+        request=as_if(include_stop_str_in_output=True),
+    ),
+    Fault(
+        id="stop-string-never-included",
+        title="include_stop_str_in_output is ignored.",
+        breaks=("PAR-09",),
+        dialects=_VLLM,
+        request=as_if(include_stop_str_in_output=False),
+    ),
+    Fault(
+        id="seed-ignored",
+        title="seed is ignored.",
+        breaks=("PAR-10",),
+        dialects=_VLLM,
+        request=as_if(seed=None),
+    ),
+    Fault(
+        id="frequency-penalty-ignored",
+        title="frequency_penalty is ignored.",
+        breaks=("PAR-11",),
+        dialects=_VLLM,
+        request=as_if(frequency_penalty=None),
+    ),
+    Fault(
+        id="repetition-penalty-ignored",
+        title="repetition_penalty is ignored.",
+        breaks=("PAR-11",),
+        dialects=_VLLM,
+        request=as_if(repetition_penalty=None),
+    ),
+    Fault(
+        id="min-p-ignored",
+        title="min_p is ignored.",
+        breaks=("PAR-12",),
+        dialects=_VLLM,
+        request=as_if(min_p=None),
+    ),
+    Fault(
+        id="structured-outputs-ignored",
+        title="structured_outputs are ignored.",
+        breaks=("PAR-13",),
+        dialects=_VLLM,
+        request=as_if(structured_outputs=None),
+    ),
 )
+
+
+@FAULTS.add("render-without-template", "PAR-15", hook="other_reply", dialects=_VLLM)
+def _short_prompt(body: Json, info: RequestInfo) -> None:
+    """The render operation returns the prompt without the tokens of the chat template."""
+    if info.operation == "render":
+        body["token_ids"] = body["token_ids"][:1]
+
 
 
 @FAULTS.add("taken-request-id-breaks-server", "PAR-01", hook="error", dialects=NORTHSTAR_ONLY)

@@ -27,6 +27,7 @@ _ONLY: Final = {
         *("web_search", "file_search", "code_interpreter", "image_generation", "mcp", "shell", "apply_patch"),
         *("delete", "input_items", "input_tokens", "conversations"),
     ),
+    "vllm": ("stop", "seed", "min_p", "penalties", "structured_outputs", "render"),
 }
 """Features that one dialect has."""
 _NOT_OPENRESPONSES: Final = ("json_object", "custom_tools", "computer_tool", "retrieve", "cancel")
@@ -48,6 +49,7 @@ _OPERATIONS: Final = {
     "input_items": ("input_items", "GET"),
     "input_tokens": ("input_tokens", "POST"),
     "conversations": ("create_conversation", "POST"),
+    "render": ("render", "POST"),
 }
 
 

@@ -6,8 +6,15 @@ from typing import Final
 
 from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import every
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 
+_SAMPLING: Final = frozenset(
+    {
+        *("stop", "include_stop_str_in_output", "seed", "min_p", "frequency_penalty", "repetition_penalty"),
+        *("presence_penalty", "structured_outputs"),
+    }
+)
 _LONG: Final = 64
 """Tokens of a prompt from which this cache holds it."""
 
@@ -40,5 +47,29 @@ FREEDOMS: Final = FreedomList(
         parsed=lambda body, _: {name: value for name, value in body.items() if name != "cache_salt"},
         response=_cached,
         excludes=("usage-details-absent", "usage-details-null", "cached-tokens-zero"),
+    ),
+    Freedom(
+        id="sampling-fields-not-known",
+        title="The endpoint ignores stop, seed, min_p, penalties and structured_outputs: it does not know them.",
+        dialects=("vllm",),
+        sources=(cite("vllm-wheel", "vllm/entrypoints/serve/engine/protocol.py, OpenAIBaseModel, extra fields"),),
+        argument="An endpoint that answers a wrong type in the field does not read it, so it promises nothing.",
+        parsed=lambda body, _: {name: value for name, value in body.items() if name not in _SAMPLING},
+    ),
+    Freedom(
+        id="seed-repeats-mostly",
+        title="One request in three with a seed has another text, as other requests run beside it.",
+        dialects=("vllm",),
+        sources=(cite("vllm", "Reproducibility", "docs/usage/reproducibility.md"),),
+        when=every(3),
+        parsed=lambda body, _: {name: value for name, value in body.items() if name != "seed"},
+    ),
+    Freedom(
+        id="min-p-with-ties",
+        title="One request in three with min_p 1 has another text, where two tokens are equally likely.",
+        dialects=("vllm",),
+        sources=(cite("vllm", "Reproducibility", "docs/usage/reproducibility.md"),),
+        when=every(3),
+        parsed=lambda body, _: {name: value for name, value in body.items() if name != "min_p"},
     ),
 )
