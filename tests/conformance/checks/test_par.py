@@ -44,8 +44,8 @@ def told(
     )
 
 
-def verdict(rule: str, *exchanges: Exchange) -> Verdict:
-    [found] = judge(exchanges, "northstar", select=rule)
+def verdict(rule: str, *exchanges: Exchange, dialect: str = "northstar") -> Verdict:
+    [found] = judge(exchanges, dialect, select=rule)
     return found
 
 
@@ -174,3 +174,97 @@ def test_large_errors_are_told() -> None:
 def test_hosted_tools_stay_hosted(back: list[dict[str, Any]], found: Status) -> None:
     exchange = told("plain", fields={"tools": back}, tools=[{"type": "web_search_preview"}])
     assert verdict("ECH-01", exchange).status is found
+
+
+def refused(field: str) -> Exchange:
+    return told("claimed", status=400, **{field: {"text": "none"}})
+
+
+@pytest.mark.parametrize(
+    ("stopped", "included", "without", "with_it"),
+    [
+        ("one two ", "one two three", Status.PASS, Status.PASS),
+        ("one two ", "one two ", Status.PASS, Status.FAIL),
+        ("one two three", "one two three", Status.FAIL, Status.DECLINED),
+        ("one two three four", "one two three four", Status.FAIL, Status.DECLINED),
+        ("Another text.", "one two three", Status.PASS, Status.DECLINED),
+    ],
+)
+def test_stop(stopped: str, included: str, without: Status, with_it: Status) -> None:
+    text = "one two three four"
+    exchanges = [
+        told("once", text),
+        told("again", text),
+        told("stopped", stopped, stop=["three"]),
+        told("stop-included", included, stop="three", include_stop_str_in_output=True),
+    ]
+    assert verdict("PAR-08", *exchanges, refused("stop"), dialect="vllm").status is without
+    assert verdict("PAR-09", *exchanges, refused("stop"), dialect="vllm").status is with_it
+    knows_nothing = told("claimed", stop={"text": "none"})
+    assert verdict("PAR-08", *exchanges, knows_nothing, dialect="vllm").status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(("rule", "role", "field"), [("PAR-10", "seeded", "seed"), ("PAR-12", "min-p", "min_p")])
+@pytest.mark.parametrize(
+    ("sure", "free", "drawn", "found"),
+    [
+        ("aa", "bc", "ddd", Status.PASS),
+        ("aa", "bc", "dde", Status.PASS),
+        ("aa", "bc", "def", Status.WARN),
+        ("aa", "bb", "def", Status.DECLINED),
+        ("ab", "bc", "def", Status.DECLINED),
+    ],
+)
+def test_draws_repeat(rule: str, role: str, field: str, sure: str, free: str, drawn: str, found: Status) -> None:
+    exchanges = [
+        *(told(f"sure-{n}", text, temperature=0) for n, text in enumerate(sure, 1)),
+        *(told(f"free-{n}", text, temperature=1) for n, text in enumerate(free, 1)),
+        *(told(f"{role}-{n}", text, temperature=1, **{field: 1}) for n, text in enumerate(drawn, 1)),
+    ]
+    assert verdict(rule, *exchanges, refused(field), dialect="vllm").status is found
+
+
+@pytest.mark.parametrize("field", ["frequency_penalty", "repetition_penalty"])
+@pytest.mark.parametrize(
+    ("again", "times", "after", "found"),
+    [
+        ("", 30, "tap", Status.PASS),
+        ("", 30, "", Status.WARN),
+        ("", 5, "", Status.DECLINED),
+        ("!", 30, "", Status.DECLINED),
+    ],
+)
+def test_penalties(field: str, again: str, times: int, after: str, found: Status) -> None:
+    text = " ".join(["tap"] * times)
+    exchanges = told("once", text), told("again", text + again), told("penalised", after or text, **{field: 2})
+    assert verdict("PAR-11", *exchanges, refused(field), dialect="vllm").status is found
+
+
+@pytest.mark.parametrize(
+    ("role", "constraint", "right", "wrong"),
+    [
+        ("chosen", {"choice": ["ochre", "mauve"]}, "mauve\n", "ochre and mauve"),
+        ("matched", {"regex": "[A-Z]{2}-[0-9]{3}"}, "AB-123", "The code is AB-123."),
+        ("parsed", {"json": {"type": "object", "required": ["city"]}}, '{"city": 1}', "{}"),
+        ("parsed", {"json": {"type": "object", "required": ["city"]}}, '{"city": 1}', "Oslo"),
+        ("derived", {"grammar": 'root ::= "amber" | "umber"'}, "umber", '"amber"'),
+    ],
+)
+def test_structured_outputs(role: str, constraint: dict[str, Any], right: str, wrong: str) -> None:
+    claimed = refused("structured_outputs")
+    for text, found in ((right, Status.PASS), (wrong, Status.FAIL), ("", Status.NOT_APPLICABLE)):
+        told_so = told(role, text, structured_outputs=constraint)
+        assert verdict("PAR-13", told_so, claimed, dialect="vllm").status is found
+    cut = told(role, wrong, structured_outputs=constraint, fields={"status": "incomplete"})
+    assert verdict("PAR-13", cut, claimed, dialect="vllm").status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(("tokens", "found"), [(99, Status.PASS), (98, Status.WARN)])
+def test_a_rendered_prompt(tokens: int, found: Status) -> None:
+    rendered = replace(
+        told("rendered", path="/v1/responses/render"),
+        chunks=(
+            Chunk(0.0, json.dumps({"request_id": "r", "token_ids": [0] * tokens, "sampling_params": {}}).encode()),
+        ),
+    )
+    assert verdict("PAR-15", told("first"), rendered, dialect="vllm").status is found

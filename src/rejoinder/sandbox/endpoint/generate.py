@@ -330,7 +330,7 @@ class _Generation:
         instructions = self.body.get("instructions")
         heard = segments(self.resolved.items, instructions if isinstance(instructions, str) else None)
         heard += _prompt_segments(self.body.get("prompt"))
-        sampled = {name: self.body.get(name) for name in self.dialect.parameters}
+        sampled: Json = {name: self.body.get(name) for name in self.dialect.parameters}
         if sampled.get("structured_outputs"):
             return [_Part(constrained(sampled["structured_outputs"], self.said))]
         pushed = _pushed(self.body.get("logit_bias"))

@@ -139,7 +139,6 @@ def _short_prompt(body: Json, info: RequestInfo) -> None:
         body["token_ids"] = body["token_ids"][:1]
 
 
-
 @FAULTS.add("taken-request-id-breaks-server", "PAR-01", hook="error", dialects=NORTHSTAR_ONLY)
 def _breaks_down(status: int, body: Any, _: RequestInfo) -> tuple[int, Any]:
     """A used request_id causes a server error."""
