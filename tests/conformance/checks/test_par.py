@@ -177,7 +177,8 @@ def test_hosted_tools_stay_hosted(back: list[dict[str, Any]], found: Status) -> 
 
 
 def refused(field: str) -> Exchange:
-    return told("claimed", status=400, **{field: {"text": "none"}})
+    request: dict[str, Any] = {field: {"text": "none"}}
+    return told("claimed", status=400, **request)
 
 
 @pytest.mark.parametrize(
@@ -216,10 +217,11 @@ def test_stop(stopped: str, included: str, without: Status, with_it: Status) -> 
     ],
 )
 def test_draws_repeat(rule: str, role: str, field: str, sure: str, free: str, drawn: str, found: Status) -> None:
+    request: dict[str, Any] = {field: 1}
     exchanges = [
         *(told(f"sure-{n}", text, temperature=0) for n, text in enumerate(sure, 1)),
         *(told(f"free-{n}", text, temperature=1) for n, text in enumerate(free, 1)),
-        *(told(f"{role}-{n}", text, temperature=1, **{field: 1}) for n, text in enumerate(drawn, 1)),
+        *(told(f"{role}-{n}", text, temperature=1, **request) for n, text in enumerate(drawn, 1)),
     ]
     assert verdict(rule, *exchanges, refused(field), dialect="vllm").status is found
 
@@ -236,7 +238,8 @@ def test_draws_repeat(rule: str, role: str, field: str, sure: str, free: str, dr
 )
 def test_penalties(field: str, again: str, times: int, after: str, found: Status) -> None:
     text = " ".join(["tap"] * times)
-    exchanges = told("once", text), told("again", text + again), told("penalised", after or text, **{field: 2})
+    request: dict[str, Any] = {field: 2}
+    exchanges = told("once", text), told("again", text + again), told("penalised", after or text, **request)
     assert verdict("PAR-11", *exchanges, refused(field), dialect="vllm").status is found
 
 
