@@ -249,7 +249,8 @@ def _original(case: CaseView) -> list[dict[str, Any]]:
     view = case.get(Role.STREAM)
     if view is None or not view.is_stream or view.exchange.outcome is not Outcome.COMPLETE:
         return []
-    return [_plain(event.data) for event in view.events if event.data]
+    ignored = view.dialect.stream["ignored_events"]
+    return [_plain(event.data) for event in view.events if event.data and event.type not in ignored]
 
 
 def _plain(event: dict[str, Any]) -> dict[str, Any]:

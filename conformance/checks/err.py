@@ -18,6 +18,7 @@ from rejoinder.conformance.judging.turns import (
     UNSTABLE,
     are_alike,
     crash_kind,
+    is_answer,
     is_broken,
     is_server_error,
     reaches_outside,
@@ -450,4 +451,42 @@ def unknown_fields_are_passed_over(view: ExchangeView) -> Iterator[Problem]:
             expected=200,
             actual=status,
             kind="refused",
+        )
+
+
+def _has_fault(view: ExchangeView) -> bool:
+    tags, exchange = view.exchange.tags, view.exchange
+    odd = not UNCERTAIN.isdisjoint(tags) or Tag.WRONG_METHOD in tags
+    unsent = exchange.outcome is Outcome.CANCELLED or exchange.timed_out_connecting
+    return odd and bool(view.at_operation) and not unsent
+
+
+@check("ERR-16", Subject.EXCHANGE, needs=_has_fault)
+def bad_requests_to_operations_are_no_server_errors(view: ExchangeView) -> Iterator[Problem]:
+    """Requests with malformed ids, invalid parameters, invalid bodies and wrong methods go to every other operation.
+
+    503 counts as busy. ERR-05 covers create requests.
+    """
+    yield from _server_error(view)
+
+
+def _must_be_refused(view: ExchangeView) -> bool:
+    status = status_code(view)
+    sent = Tag.INVALID in view.exchange.tags and view.operation in view.run_context.operations
+    return sent and is_answer(status) and not is_broken(status)
+
+
+@check("ERR-17", Subject.EXCHANGE, needs=_must_be_refused)
+def bad_requests_to_operations_are_refused(view: ExchangeView) -> Iterator[Problem]:
+    """As ERR-16, for requests that the dialect does not allow. A 2xx is a problem.
+
+    The operation must have succeeded at least once in the run. ERR-16 covers server errors.
+    """
+    status = status_code(view)
+    if status == 200:
+        yield Problem(
+            f"An invalid request to {view.operation} returned status 200.",
+            expected="4xx status",
+            actual=status,
+            kind=f"{view.operation} {wrong_field_of(view.exchange.tags)}".strip(),
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
+from rejoinder.conformance.judging.exchange_view import CaseView, Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
     More,
     at_event,
@@ -25,6 +25,9 @@ from rejoinder.conformance.judging.problems import (
     repeated,
 )
 from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.judging.turns import is_replay, replayed
+from rejoinder.formatting import plural
 from rejoinder.model.verdict import ABSENT, Problem, masked
 from rejoinder.validation import SchemaError
 
@@ -269,3 +272,20 @@ def obfuscation_only_on_deltas(view: ExchangeView) -> Iterator[Problem | More]:
                 actual=event.data["obfuscation"],
                 kind="unwanted" if unwanted else "place",
             )
+
+
+@check("EVT-11", Subject.CASE, needs=lambda case: is_replay(case.get(Role.REPLAY_BARE)))
+def replays_have_no_unwanted_obfuscation(case: CaseView) -> Iterator[Problem]:
+    """A stream is replayed with `include_obfuscation` false."""
+    (view,) = case.having(Role.REPLAY_BARE)
+    padded = [event for event in replayed(view) if is_set(event.get("obfuscation", ABSENT))]
+    if padded:
+        yield in_exchange(
+            view,
+            f"{plural(len(padded), 'event')} of a replay with include_obfuscation false "
+            f"{'has' if len(padded) == 1 else 'have'} obfuscation.",
+            "/obfuscation",
+            expected="absent",
+            actual=padded[0]["obfuscation"],
+            kind="replay",
+        )

@@ -367,16 +367,25 @@ def refusals_are_no_streams(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
+def _has_other_methods(view: ExchangeView) -> bool:
+    """Whether the path of a request with another method is there: a request to it was answered."""
+    if view.at_operation:
+        return not view.run_context.operations.isdisjoint(view.at_operation)
+    return has_control(view)
+
+
 @check(
     "HTTP-14",
     Subject.EXCHANGE,
     needs=lambda view: (
-        Tag.WRONG_METHOD in view.exchange.tags and view.exchange.status not in (None, *_BUSY) and has_control(view)
+        Tag.WRONG_METHOD in view.exchange.tags
+        and view.exchange.status not in (None, *_BUSY)
+        and _has_other_methods(view)
     ),
 )
 def wrong_methods_are_named(view: ExchangeView) -> Iterator[Problem]:
-    """Sends PUT to the path of create, where no version of the API supports it. Status 501 is right, too: it says that
-    the endpoint does not know the method (RFC 9110, section 9.1). POST with the same body must be accepted.
+    """Sends PUT to the path of every operation, where no version of the API supports it. Status 501 is right, too: it
+    says that the endpoint does not know the method (RFC 9110, section 9.1). The operation must succeed in the run.
     """
     if view.exchange.status not in (405, 501):
         yield Problem(

@@ -22,6 +22,7 @@ from rejoinder.conformance.judging.recall import (
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import (
+    cannot_repeat,
     crash_kind,
     have_responses,
     is_broken,
@@ -199,10 +200,11 @@ def _said(view: ExchangeView) -> list[str]:
 
 
 def _refers(view: ExchangeView) -> bool:
-    """Whether the input names items of other requests."""
+    """Whether the input names items of other requests, or has them in encrypted form."""
     items = view.request.get("input")
     return isinstance(items, list) and any(
-        isinstance(item, dict) and item.get("type") in (None, "item_reference") and "role" not in item for item in items
+        isinstance(item, dict) and item.get("type") in (None, "item_reference", "compaction") and "role" not in item
+        for item in items
     )
 
 
@@ -211,7 +213,7 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
     """Each canary in a response is looked up in the requests that may contribute to the response.
 
     These are its own request, those of the responses that it continues or names, and those of its conversation. Each
-    canary is used once in a run. Requests with item references are skipped.
+    canary is used once in a run. Requests with item references or compaction items are skipped.
     """
     ancestry = _Ancestry(run.views)
     owners = {word: view.exchange.id for view in reversed(run.views) for word in canaries_of(view)}
@@ -279,3 +281,26 @@ def instructions_end_with_their_turn(case: CaseView) -> Iterator[Problem]:
                     expected=text_without(word),
                     actual=view.text(),
                 )
+
+
+@check("MEM-16", Subject.CASE, needs=lambda case: have_responses(case, Role.REFERENCED, Role.INLINE))
+def referenced_items_are_known(case: CaseView) -> Iterator[Problem | Declined]:
+    """A response with a canary is stored. A request names the message by `item_reference` and asks for the canary.
+
+    The message itself is sent with the same question, too. If the model repeats the canary there, two misses with the
+    reference are a problem.
+    """
+    (first,) = case.having(Role.FIRST)
+    for word in canaries_of(first):
+        if not says(case.get(Role.INLINE), word):
+            yield cannot_repeat()
+            return
+        once, again = case.get(Role.REFERENCED), case.get(role_of(Role.REFERENCED, Role.AGAIN))
+        if again is not None and response_of(again) is not None and not says(once, word) and not says(again, word):
+            yield in_exchange(
+                again,
+                "The content of a referenced item did not reach the model. Sent as an item it does.",
+                "/output",
+                expected=text_with(word),
+                actual=again.text(),
+            )

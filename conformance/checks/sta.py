@@ -20,9 +20,11 @@ from rejoinder.conformance.judging.turns import (
     cannot_repeat,
     crash_kind,
     have_responses,
+    is_answer,
     is_broken,
     is_refusal,
     is_rejected,
+    must_refuse,
     refusable,
     response_of,
     retrieved,
@@ -744,3 +746,250 @@ def unknown_conversation_is_refused(case: CaseView) -> Iterator[Problem]:
     """
     for view in refusable(case, "STA-23"):
         yield from _not_refused(view, "A request with an unknown conversation", "/conversation", "4xx status")
+
+
+def _compaction(view: ExchangeView | None) -> dict[str, Any] | None:
+    """Return the body of a successful compaction, ``None`` without one."""
+    return retrieved(view) if view is not None and view.operation == "compact" else None
+
+
+def _compacted(case: CaseView) -> list[Any]:
+    """Return the output of the compaction of a case; empty without one."""
+    output = get(_compaction(case.get(Role.COMPACTED)), "output")
+    return output if isinstance(output, list) else []
+
+
+def _resumed(case: CaseView) -> bool:
+    """Whether the output of a compaction was sent back, and the whole conversation was accepted."""
+    answered = any(is_answer(status_code(view)) for view in case.having(Role.AFTER_COMPACTION))
+    return bool(_compacted(case)) and answered and have_responses(case, Role.INLINE)
+
+
+@check("STA-13", Subject.CASE, needs=_resumed)
+def compaction_can_be_sent_back(case: CaseView) -> Iterator[Problem]:
+    """A conversation and a stored response are compacted. The output is sent back with a question.
+
+    The endpoint must accept the conversation with the same question in one request.
+    """
+    for view in case.having(Role.AFTER_COMPACTION):
+        status = status_code(view)
+        if is_rejected(status):
+            yield in_exchange(
+                view,
+                f"A request with the output of a compaction as input returned status {status}.",
+                "/input",
+                expected=200,
+                actual=status,
+                kind=crash_kind(view) if is_broken(status) else "refused",
+            )
+
+
+def _lacks_model(case: CaseView) -> bool:
+    view = case.get(Role.WITHOUT_MODEL)
+    return bool(_compacted(case)) and view is not None and view.operation == "compact" and is_answer(status_code(view))
+
+
+@check("STA-24", Subject.CASE, needs=_lacks_model)
+def compaction_needs_a_model(case: CaseView) -> Iterator[Problem]:
+    """A compaction request is sent with and without `model`."""
+    (view,) = case.having(Role.WITHOUT_MODEL)
+    if status_code(view) not in (400, 422):
+        yield from _misjudged(view, "A compaction request without model", "/model", "status 400 or 422")
+
+
+def _misjudged(view: ExchangeView, what: str, pointer: str, expected: str) -> Iterator[Problem]:
+    status = status_code(view)
+    kind = crash_kind(view) if is_broken(status) else "accepted" if status == 200 else "status"
+    yield in_exchange(view, f"{what} returned status {status}.", pointer, expected=expected, actual=status, kind=kind)
+
+
+def _sealed(item: Any) -> bool:
+    content = get(item, "encrypted_content")
+    return get(item, "type") == "compaction" and isinstance(content, str) and bool(content)
+
+
+@check("STA-25", Subject.CASE, needs=lambda case: _compaction(case.get(Role.COMPACTED)) is not None)
+def compaction_has_its_item(case: CaseView) -> Iterator[Problem]:
+    """The `output` of every compaction is searched for an item of type "compaction" with content."""
+    (view,) = case.having(Role.COMPACTED)
+    output = _compacted(case)
+    if not any(map(_sealed, output)):
+        yield in_exchange(
+            view,
+            "The output of a compaction has no compaction item with encrypted_content.",
+            "/output",
+            expected="item of type compaction with encrypted_content",
+            actual=[get(item, "type") for item in output] or get(_compaction(view), "output"),
+        )
+
+
+def _user_texts(items: list[Any]) -> list[str]:
+    return [_texts(item) for item in items if get(item, "role") == "user" and _texts(item)]
+
+
+def _compacted_input(case: CaseView) -> list[str]:
+    """Return the texts of the user messages that a compaction had: its own, after those of the response it names."""
+    (view,) = case.having(Role.COMPACTED)
+    first = case.get(Role.FIRST) if view.request.get("previous_response_id") else None
+    return [text for one in (first, view) for text in _user_texts(_items(one))]
+
+
+@check("STA-26", Subject.CASE, needs=lambda case: any(map(_sealed, _compacted(case))))
+def compaction_keeps_user_messages(case: CaseView) -> Iterator[Problem]:
+    """The `output` of a compaction is compared with the user messages that were compacted.
+
+    If it names a response by `previous_response_id`, the user messages of that come first.
+    """
+    (view,) = case.having(Role.COMPACTED)
+    output, expected = _compacted(case), _compacted_input(case)
+    kept = _user_texts(output)
+    if kept != expected:
+        message = "The output of a compaction does not have the user messages of the conversation."
+        yield in_exchange(view, message, "/output", expected=expected, actual=kept, kind="messages")
+    elif not _sealed(output[-1]) or sum(map(_sealed, output)) > 1:
+        yield in_exchange(
+            view,
+            "The output of a compaction does not end with one compaction item.",
+            "/output",
+            expected=[*["message"] * len(kept), "compaction"],
+            actual=[get(item, "type") for item in output],
+            kind="order",
+        )
+
+
+@check("STA-27", Subject.CASE, needs=lambda case: _resumed(case) and have_responses(case, Role.AFTER_COMPACTION))
+def compacted_turns_are_known(case: CaseView) -> Iterator[Problem | Declined]:
+    """A canary is placed in a user message, which is compacted. A request with the output asks the model to repeat it.
+
+    The conversation is also sent in one request. If the model repeats the canary there, two misses are a problem.
+    """
+    word = canary_of(case, "quartz") or canary_of(case, "saffron")
+    if not word or not says(case.get(Role.INLINE), word):
+        yield cannot_repeat()
+        return
+    once, again = case.get(Role.AFTER_COMPACTION), case.get(role_of(Role.AFTER_COMPACTION, Role.AGAIN))
+    if again is not None and response_of(again) is not None and not says(once, word) and not says(again, word):
+        yield in_exchange(
+            again,
+            "The model does not know the user messages that were compacted. Without compaction it does.",
+            "/output",
+            expected=text_with(word),
+            actual=again.text(),
+        )
+
+
+def _compacts_by_id(case: CaseView) -> bool:
+    view = case.get(Role.UNKNOWN)
+    return bool(_compacted(case)) and view is not None and view.operation == "compact" and is_answer(status_code(view))
+
+
+@check("STA-06", Subject.CASE, needs=_compacts_by_id)
+def unknown_previous_is_not_compacted(case: CaseView) -> Iterator[Problem]:
+    """A response is compacted by its id, and by an unknown `previous_response_id` in the endpoint's own format."""
+    (view,) = case.having(Role.UNKNOWN)
+    yield from _not_refused(view, "Compacting an unknown response", "/previous_response_id", "4xx status")
+
+
+def _takes_references(case: CaseView) -> bool:
+    unknown = any(must_refuse("STA-28")(view) for view in case.having(Role.UNKNOWN))
+    return unknown and have_responses(case, Role.REFERENCED)
+
+
+@check("STA-28", Subject.CASE, needs=_takes_references)
+def unknown_references_are_refused(case: CaseView) -> Iterator[Problem]:
+    """An `item_reference` is sent with the id of a stored item, and with an unknown id in the endpoint's own format.
+
+    The endpoint must accept the first. Any 4xx to the second is correct.
+    """
+    (view,) = case.having(Role.UNKNOWN)
+    yield from _not_refused(view, "Referring to an unknown item", "/input/0/id", "4xx status")
+
+
+def _including(case: CaseView) -> Iterator[ExchangeView]:
+    """Yield the requests with include for what the same case got without."""
+    for control, prefix in ((Role.GET, Role.GET_INCLUDING), (Role.LISTED, Role.LISTED_INCLUDING)):
+        if retrieved(case.get(control)) is not None:
+            roles = [view.exchange.role for view in case.views if view.exchange.role.startswith(f"{prefix}-")]
+            yield from (view for view in case.having(*roles) if is_answer(status_code(view)))
+
+
+@check("STA-29", Subject.CASE, needs=lambda case: any(True for _ in _including(case)))
+def include_is_accepted(case: CaseView) -> Iterator[Problem]:
+    """A response is retrieved and its input listed without and with each value of `include`."""
+    for view in _including(case):
+        status = status_code(view)
+        if is_rejected(status):
+            value = view.exchange.request.path.rpartition("=")[2]
+            what = "Listing input items" if view.operation == "input_items" else "Retrieving a response"
+            yield in_exchange(
+                view,
+                f"{what} with include {value} returned status {status}.",
+                expected=200,
+                actual=status,
+                kind=crash_kind(view) if is_broken(status) else value,
+            )
+
+
+def _reasoning(body: Any) -> list[Any]:
+    """Return the encrypted content of the reasoning items of a response object."""
+    return [get(item, "encrypted_content") for item in _objects(get(body, "output")) if item.get("type") == "reasoning"]
+
+
+def _logprobs(body: Any) -> list[Any]:
+    """Return the logprobs of the text parts of a response object."""
+    parts = [part for item in _objects(get(body, "output")) for part in _objects(item.get("content"))]
+    return [get(part, "logprobs") for part in parts if part.get("type") == "output_text" and part.get("text")]
+
+
+def _images(body: Any) -> list[Any]:
+    """Return what identifies the images in a list of input items."""
+    parts = [part for item in _objects(get(body, "data")) for part in _objects(item.get("content"))]
+    return [part.get("image_url") or part.get("file_id") for part in parts if part.get("type") == "input_image"]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+_INCLUDED: Final[Mapping[str, tuple[str, Callable[[Any], list[Any]]]]] = {
+    Role.GET_ENCRYPTED: ("encrypted", _reasoning),
+    Role.GET_LOGPROBS: ("logprobs", _logprobs),
+    Role.LISTED_IMAGE: ("image", _images),
+}
+"""The first request with include, the role of the one that made the response, and the fields to be included."""
+
+
+def _has_fields(case: CaseView, role: str) -> bool:
+    """Whether what was created has the fields, and both requests for them were answered."""
+    of, fields = _INCLUDED[role]
+    body = response_of(case.get(of))
+    answered = all(retrieved(case.get(one)) is not None for one in (role, role_of(role, Role.AGAIN)))
+    return answered and body is not None and (role == Role.LISTED_IMAGE or any(map(_is_filled, fields(body))))
+
+
+def _is_filled(value: Any) -> bool:
+    return value is not ABSENT and bool(value)
+
+
+@check("STA-30", Subject.CASE, needs=lambda case: any(_has_fields(case, role) for role in _INCLUDED))
+def included_fields_are_there(case: CaseView) -> Iterator[Problem]:
+    """Responses with encrypted reasoning and logprobs are retrieved with `include`, and input with an image is listed.
+
+    `include` is sent in the form of openai-python (`include[]=`) and in that of the OpenAPI document. One must have an
+    effect. A response must have had the field when it was created.
+    """
+    for role in _INCLUDED:
+        if not _has_fields(case, role):
+            continue
+        fields = _INCLUDED[role][1]
+        views = case.having(role, role_of(role, Role.AGAIN))
+        if not any(all(map(_is_filled, found)) and found for view in views for found in [fields(retrieved(view))]):
+            value = views[0].exchange.request.path.rpartition("=")[2]
+            yield in_exchange(
+                views[0],
+                f"The field that include {value} names is missing.",
+                "/data" if role == Role.LISTED_IMAGE else "/output",
+                expected="present",
+                actual=next(iter(fields(retrieved(views[0]))), ABSENT),
+                kind=value,
+            )

@@ -9,7 +9,15 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, is_what, quoted
 from rejoinder.conformance.judging.registry import Subject, check
-from rejoinder.conformance.judging.turns import continuations
+from rejoinder.conformance.judging.turns import (
+    continuations,
+    crash_kind,
+    is_answer,
+    is_broken,
+    is_rejected,
+    response_of,
+    status_code,
+)
 from rejoinder.model.tags import UNCERTAIN
 from rejoinder.model.verdict import ABSENT, Problem
 
@@ -183,13 +191,18 @@ def limit_holds(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
+def _hosts_tools(view: ExchangeView) -> bool:
+    """Whether a request offers a tool that the endpoint may run itself."""
+    tools = view.request.get("tools")
+    kinds = [get(tool, "type") for tool in tools] if isinstance(tools, list) else []
+    return any(kind not in ("function", "custom") for kind in kinds)
+
+
 def _content(view: ExchangeView) -> str | None:
     """Return the content of a request as text, equal for equal requests; ``None`` with state or hosted tools."""
     request = view.request
-    tools = request.get("tools")
-    hosted = [get(tool, "type") for tool in tools] if isinstance(tools, list) else []
     stateful = any(request.get(name) is not None for name in ("conversation", "previous_response_id", "prompt"))
-    if stateful or any(kind not in ("function", "custom") for kind in hosted):
+    if stateful or _hosts_tools(view):
         return None
     content = {name: value for name, value in request.items() if name not in _MANNER}
     return json.dumps(content, sort_keys=True)
@@ -279,12 +292,14 @@ def turns_add_up(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _counted(case: CaseView) -> list[tuple[ExchangeView, int, ExchangeView]]:
-    """Return every count of the input_tokens operation with the response to the same body."""
+    """Return every count of the input_tokens operation with the responses to the same body.
+
+    What a hosted tool adds to the input is known only afterwards, so bodies with one are left out.
+    """
     pairs = []
     for view in case.views:
-        path = view.exchange.request.path.partition("?")[0].rstrip("/")
         count = get(view.exchange.json(), "input_tokens")
-        if not path.endswith("/responses/input_tokens") or not view.exchange.ok or not is_integer(count):
+        if view.operation != "input_tokens" or not view.exchange.ok or not is_integer(count):
             continue
         request = view.request
         pairs += [
@@ -293,6 +308,7 @@ def _counted(case: CaseView) -> list[tuple[ExchangeView, int, ExchangeView]]:
             if other.is_create
             and is_integer(_usage(other).get("input_tokens"))
             and request
+            and not _hosts_tools(other)
             and all(other.request.get(name) == value for name, value in request.items())
         ]
     return pairs
@@ -300,9 +316,69 @@ def _counted(case: CaseView) -> list[tuple[ExchangeView, int, ExchangeView]]:
 
 @check("USG-11", Subject.CASE, needs=lambda case: bool(_counted(case)))
 def counting_agrees(case: CaseView) -> Iterator[Problem]:
-    """Sends one body to the input_tokens operation and to create, and compares the counts."""
+    """Sends bodies to the input_tokens operation and to create, and compares the counts. Leaves out hosted tools."""
     for view, count, other in _counted(case):
         used = _usage(other)["input_tokens"]
         if count != used:
             message = f"The input_tokens operation returns {quoted(count)}, but usage.input_tokens is {quoted(used)}."
             yield in_exchange(view, message, "/input_tokens", expected=used, actual=count)
+
+
+def _count_requests(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
+    """Return the requests to the input_tokens operation, each with a create request that has the same fields."""
+    pairs = []
+    for view in case.views:
+        if view.operation != "input_tokens" or not is_answer(status_code(view)) or not view.request:
+            continue
+        same = [
+            other
+            for other in case.views
+            if response_of(other) is not None
+            and all(other.request.get(name) == value for name, value in view.request.items())
+        ]
+        pairs += [(view, same[0])] if same else []
+    return pairs
+
+
+def _counts_at_all(case: CaseView) -> bool:
+    return "input_tokens" in case.run_context.operations and bool(_count_requests(case))
+
+
+@check("USG-14", Subject.CASE, needs=_counts_at_all)
+def counting_accepts_valid_requests(case: CaseView) -> Iterator[Problem]:
+    """Sends the fields of create requests that the endpoint accepts to the input_tokens operation.
+
+    Fields that the operation lacks are left out. The operation must succeed at least once in the run.
+    """
+    for view, other in _count_requests(case):
+        status = status_code(view)
+        if is_rejected(status):
+            yield in_exchange(
+                view,
+                f"The input_tokens operation returned status {status} for a request that {other.exchange.id} shows as "
+                "accepted.",
+                expected=200,
+                actual=status,
+                kind=crash_kind(view) if is_broken(status) else "refused",
+            )
+
+
+def _compacted_usage(view: ExchangeView) -> dict[str, Any]:
+    usage = get(view.exchange.json(), "usage") if view.operation == "compact" and view.exchange.ok else None
+    counts = [get(usage, name) for name in ("input_tokens", "output_tokens", "total_tokens")]
+    return usage if isinstance(usage, dict) and all(map(is_integer, counts)) else {}
+
+
+@check("USG-02", Subject.EXCHANGE, needs=lambda view: bool(_compacted_usage(view)))
+def total_of_compactions_is_the_sum(view: ExchangeView) -> Iterator[Problem]:
+    """Adds up the counts in the `usage` of every compaction."""
+    usage = _compacted_usage(view)
+    total, expected = usage["total_tokens"], usage["input_tokens"] + usage["output_tokens"]
+    if total != expected:
+        yield in_exchange(
+            view,
+            f"total_tokens of a compaction is {quoted(total)}, but the sum is {quoted(expected)}.",
+            "/usage/total_tokens",
+            expected=expected,
+            actual=total,
+        )

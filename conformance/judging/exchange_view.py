@@ -119,6 +119,16 @@ class ExchangeView:
         return "" if self.requested is None else self.requested.operation.name
 
     @cached_property
+    def at_operation(self) -> frozenset[str]:
+        """The names of the operations beside create that the path belongs to, whatever the method is."""
+        if self.is_create:
+            return frozenset()
+        path = self.exchange.request.path
+        found = [one for one in self.dialect.operations.values() if one.match(one.method, path) is not None]
+        best = max(found, key=lambda one: (len(one.segments), -len(one.ids)), default=None)
+        return frozenset(one.name for one in found if best is not None and one.segments == best.segments)
+
+    @cached_property
     def streamed(self) -> bool:
         """Whether the request set ``stream``."""
         return self._sent.get("stream") is True
@@ -196,8 +206,9 @@ class ExchangeView:
 
     @cached_property
     def numbered(self) -> list[tuple[Event, int]]:
-        """The events that have an integer sequence_number, with it."""
-        pairs = [(event, event.data.get("sequence_number")) for event in self.events]
+        """The events that have an integer sequence_number, with it, but for those that clients ignore."""
+        ignored = self.dialect.stream["ignored_events"]
+        pairs = [(event, event.data.get("sequence_number")) for event in self.events if event.type not in ignored]
         return [(event, number) for event, number in pairs if type(number) is int]
 
     @cached_property

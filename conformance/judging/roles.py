@@ -41,6 +41,9 @@ class Role(StrEnum):
     GREEDY = "greedy"
     PUSHED = "pushed"
 
+    # USG
+    COUNT = "count"
+
     # REQ
     COMPLETE = "complete"
     MIRRORED = "mirrored"
@@ -142,6 +145,15 @@ class Role(StrEnum):
     TALK_UPDATE_UNKNOWN = "talk-update-unknown"
     TALK_LIST_UNKNOWN = "talk-list-unknown"
     TALK_DELETE_UNKNOWN = "talk-delete-unknown"
+    COMPACTED = "compacted"
+    WITHOUT_MODEL = "without-model"
+    AFTER_COMPACTION = "after-compaction"
+    REFERENCED = "referenced"
+    GET_INCLUDING = "get-including"
+    LISTED_INCLUDING = "listed-including"
+    GET_ENCRYPTED = "get-encrypted"
+    GET_LOGPROBS = "get-logprobs"
+    LISTED_IMAGE = "listed-image"
 
     # MEM
     OSLO = "oslo"
@@ -181,6 +193,7 @@ class Role(StrEnum):
     REPLAY_END = "replay-end"
     REPLAY_NEGATIVE = "replay-negative"
     REPLAY_WORD = "replay-word"
+    REPLAY_BARE = "replay-bare"
     RACED = "raced"
     GET_RACED = "get-raced"
     GET_RACED_AGAIN = "get-raced-again"

@@ -214,9 +214,13 @@ def _content(item: dict[str, Any]) -> str:
 
 
 def replayed(view: ExchangeView) -> list[dict[str, Any]]:
-    """Return the events of a replay (a retrieve with ``stream=true``) that are objects, in order."""
+    """Return the events of a replay (a retrieve with ``stream=true``) that are objects, in order.
+
+    Those that clients of the dialect ignore are left out: no replay need have them.
+    """
+    ignored = view.dialect.stream["ignored_events"]
     data = (parse_json(event.data) for event in read_events(view.exchange.chunks)[0] if event.has_data)
-    return [event for event in data if isinstance(event, dict)]
+    return [event for event in data if isinstance(event, dict) and event.get("type") not in ignored]
 
 
 def is_replay(view: ExchangeView | None) -> bool:

@@ -179,6 +179,11 @@ class CaseContext:
         """Return whether a body, written in the usual form of the dialect, is valid there beyond dispute."""
         return self.dialect.sound_requests.is_valid(fit_body(body, self.dialect.usual_form, {}))
 
+    @property
+    def named_model(self) -> str | None:
+        """A model to name where one must be named, ``None`` for an endpoint that lists none."""
+        return self.model or next(iter(self.models), None)
+
     def body(self, **fields: Any) -> dict[str, Any]:
         """Return a create body with the model, few output tokens, and the given fields."""
         named = {} if self.model is None else {"model": self.model}
@@ -229,6 +234,14 @@ def plain_and_streamed(case: str, intent: str, body: dict[str, Any]) -> PlannedC
         intent,
         (RequestSpec(Role.PLAIN, under("plain")), RequestSpec(Role.STREAM, {**under("stream"), "stream": True})),
     )
+
+
+def included_values(dialect: Dialect, operation: str) -> list[str]:
+    """Return the values of the parameter ``include`` that an operation of the dialect has; none without one."""
+    known = dialect.operations.get(operation)
+    include = ((known.query if known else None) or {}).get("properties", {}).get("include", {})
+    values: list[str] = include.get("items", {}).get("enum", [])
+    return values
 
 
 def claimed(context: CaseContext, name: str) -> RequestSpec:

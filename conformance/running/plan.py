@@ -6,7 +6,7 @@ where a rule needs a particular situation (a stream, a call, a cut, a refusal).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -76,7 +76,41 @@ def build_plan(
         profile = EndpointProfile(dialect=dialect.reference, model=model, max_output_tokens=TINY)
         generated = each_choice("variant" if name == "quick" else "item", profile=profile)
         cases.extend(plain_and_streamed(case.id, case.intent, case.body) for case in generated)
+    if name == "full":
+        cases = counted_too(cases, dialect)
     return Plan(name, tuple(cases))
+
+
+_COUNTED: Final = 40
+"""How many cases of generated bodies the plan ``full`` sends to the input_tokens operation as well."""
+
+
+def counted_too(cases: Sequence[PlannedCase], dialect: Dialect) -> list[PlannedCase]:
+    """Return the cases, of which some send their body to the input_tokens operation as well, if the dialect has it.
+
+    They are spread evenly over those that send one valid body plain and streamed. The fields that the operation lacks,
+    such as ``stream``, are left out.
+    """
+    operation = dialect.operations.get("input_tokens")
+    fields = ((operation.body if operation else None) or {}).get("properties", {})
+    places = [place for place, case in enumerate(cases) if _is_pair(case)] if fields else []
+    step = max(1, len(places) // _COUNTED)
+    chosen = frozenset(places[::step][:_COUNTED])
+
+    def counted(case: PlannedCase) -> PlannedCase:
+        sent: Any = case.requests[0].body
+        body = {field: value for field, value in sent.items() if field in fields}
+        count = RequestSpec(Role.COUNT, body, (), path=("input_tokens",))
+        return replace(case, requests=(*case.requests, count))
+
+    return [counted(case) if place in chosen else case for place, case in enumerate(cases)]
+
+
+def _is_pair(case: PlannedCase) -> bool:
+    """Whether a case sends one valid body plain and streamed, and nothing else."""
+    roles = [request.role for request in case.requests]
+    first = case.requests[0]
+    return roles == [Role.PLAIN, Role.STREAM] and Tag.VALID in first.tags and isinstance(first.body, dict)
 
 
 def _suite_cases(dialect: Dialect, model: str | None) -> Iterator[PlannedCase]:

@@ -24,7 +24,7 @@ from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Problem
 from rejoinder.wire.pacing import retry_after
-from rejoinder.wire.sse import SSEReader
+from rejoinder.wire.sse import ServerEvent, SSEReader
 
 Judge = Callable[[ExchangeView, bool], BrokenRules]
 """Returns the MUST rules that an exchange broke: of all rules, or of those of order alone (``False``)."""
@@ -282,8 +282,9 @@ def _read_stream(view: ExchangeView, result: Measurement, deltas: list[str]) -> 
     channels: dict[Channel, list[tuple[float, int]]] = {channel: [] for channel in Channel}
     texts: dict[Channel, list[str]] = {channel: [] for channel in Channel}
     final: dict[str, Any] = {}
-    if view.frames and view.frames[0].terminated:
-        result.first_event = view.frames[0].t
+    first = _first_frame(view)
+    if first is not None and first.terminated:
+        result.first_event = first.t
     for event in view.events:
         kind, spec, data = event.type, event.spec, event.data
         if not kind or not event.frame.terminated:
@@ -323,6 +324,15 @@ def _read_stream(view: ExchangeView, result: Measurement, deltas: list[str]) -> 
         whole = {channel: "".join(found) or whole[channel] for channel, found in texts.items()}
     result.tokens = count_tokens(result.usage, channels, whole, complete=bool(terminal) and not result.refused)
     return terminal
+
+
+def _first_frame(view: ExchangeView) -> ServerEvent | None:
+    """Return the first event of a stream other than those that clients of the dialect ignore, such as keepalive."""
+    ignored = view.dialect.stream["ignored_events"]
+    first = view.frames[0] if view.frames else None
+    if view.events and view.events[0].frame is first and view.events[0].type in ignored:
+        return next((event.frame for event in view.events if event.type not in ignored), None)
+    return first
 
 
 def _read_body(exchange: Exchange, result: Measurement) -> None:

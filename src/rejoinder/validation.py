@@ -160,12 +160,12 @@ class Validator:
     def _choose(self, error: ValidationError, branch: str) -> Iterator[SchemaError]:
         alternatives = [self._resolve(schema) for schema in _items(error.validator_value)]
         instance = error.instance
-        consts = [_type_const(schema) for _, schema in alternatives]
+        consts = [_type_consts(schema) for _, schema in alternatives]
         tag = instance.get("type", ABSENT) if isinstance(instance, dict) else ABSENT
-        chosen = [i for i, const in enumerate(consts) if const is not ABSENT and const == tag]
+        chosen = [i for i, known in enumerate(consts) if any(const == tag for const in known)]
         if not chosen:
             chosen = [i for i, (_, schema) in enumerate(alternatives) if _accepts_type(schema, instance)]
-            known = sorted({str(const) for const in consts if const is not ABSENT})
+            known = sorted({str(const) for found in consts for const in found})
             if isinstance(instance, dict) and known and len(chosen) != 1:
                 pointer = _pointer([*error.absolute_path, "type"])
                 what = "is missing" if tag is ABSENT else f"{_short(tag)} is not a known type"
@@ -248,16 +248,17 @@ def _extra(error: ValidationError, branch: str) -> Iterator[SchemaError]:
             yield SchemaError(pointer, message, "additionalProperties", "absent", value, branch, "absent")
 
 
-def _type_const(schema: Any) -> Any:
+def _type_consts(schema: Any) -> list[Any]:
+    """Return the types that a branch of a union is for: the one that it names, or those that its conditions name."""
     if not isinstance(schema, dict):
-        return ABSENT
-    node = schema.get("properties", {}).get("type", {})
-    if "const" in node:
-        return node["const"]
-    for branch in node.get("anyOf", ()):
-        if "const" in branch:
-            return branch["const"]
-    return ABSENT
+        return []
+    conditions = [part["if"] for part in schema.get("allOf", ()) if isinstance(part, dict) and "if" in part]
+    return [*_named_type(schema), *(const for condition in conditions for const in _named_type(condition))]
+
+
+def _named_type(schema: Any) -> list[Any]:
+    node = schema.get("properties", {}).get("type", {}) if isinstance(schema, dict) else {}
+    return [option["const"] for option in (node, *node.get("anyOf", ())) if "const" in option][:1]
 
 
 def _accepts_type(schema: Any, instance: Any) -> bool:

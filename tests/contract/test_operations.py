@@ -22,7 +22,13 @@ OPERATIONS = {
     "vllm": ["retrieve", "cancel", "models", "render"],
 }
 MESSAGE = {"id": "msg_1", "type": "message", "role": "user", "content": []}
-USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+USAGE = {
+    "input_tokens": 1,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens": 1,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 2,
+}
 PART = {"type": "input_text", "text": "Hello!"}
 SAID = {"id": "msg_1", "type": "message", "role": "user", "status": "completed", "content": [PART]}
 CONVERSATION = {"id": "conv_1", "object": "conversation", "created_at": 1, "metadata": {"topic": "demo"}}
@@ -82,6 +88,32 @@ BAD = [
     ("retrieve_conversation_item", "reply", {**SAID, "status": "done"}, "/status"),
     ("retrieve_conversation_item", "reply", {**SAID, "content": "Hello!"}, "/content"),
     ("delete_conversation_item", "reply", {**CONVERSATION, "object": "conversation.item.deleted"}, "/object"),
+    (
+        "input_items",
+        "reply",
+        {"object": "list", "data": [{**MESSAGE, "content": "x"}], "first_id": "", "last_id": "", "has_more": False},
+        "/data/0/content",
+    ),
+    (
+        "input_items",
+        "reply",
+        {
+            "object": "list",
+            "data": [{"type": "reasoning", "id": "r"}],
+            "first_id": "",
+            "last_id": "",
+            "has_more": False,
+        },
+        "/data/0/summary",
+    ),
+    ("input_tokens", "body", {"personality": "x" * 65}, "/personality"),
+    (
+        "compact",
+        "reply",
+        {"id": "c", "object": "response.compaction", "created_at": 1, "output": [{"type": "compaction", "id": "c"}]}
+        | {"usage": USAGE},
+        "/output/0/encrypted_content",
+    ),
     ("retrieve", "query", {"starting_after": "x"}, "/starting_after"),
     ("delete", "reply", {"id": "resp_1", "object": "response", "deleted": False}, "/deleted"),
     ("input_items", "query", {"limit": 101}, "/limit"),

@@ -460,8 +460,8 @@ def test_input_items_are_listed_in_pages() -> None:
     response = ask(box, [{"role": "user", "content": str(number)} for number in range(5)])
     path = f"/v1/responses/{response['id']}/input_items"
     whole = get(box, f"{path}?order=asc").json()
-    assert [item["content"] for item in whole["data"]] == list("01234")
-    assert [item["content"] for item in get(box, path).json()["data"]] == list("43210")
+    assert [item["content"][0]["text"] for item in whole["data"]] == list("01234")
+    assert [item["content"][0]["text"] for item in get(box, path).json()["data"]] == list("43210")
     seen, after = [], ""
     while True:
         page = get(box, f"{path}?order=asc&limit=2{after}").json()

@@ -34,6 +34,7 @@ _ORDER: Final = (
     *("refused.no-input", "refused.broken-json", "refused.unknown-model", "refused.stream"),
     *("refused.input-type", "refused.role", "refused.key", "refused.content-type", "refused.method", "accepted."),
     *("refused.large-image", "refused.arguments-object", "edge.", "refused.", "refused.raw.", "edge.extremes."),
+    "refused.operations.",
     *("tools.sent-back", "tools.call-sent-back", "tools.output-forms"),
     *("tools.refused", "tools.undeclared", "tools.unknown-call", "twin.", "tools.", "tools.refused-answer"),
     *("format.", "tools.forced-", "tools.computer", "roundtrip.", "forms."),

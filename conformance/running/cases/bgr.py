@@ -123,8 +123,17 @@ def _replayed(context: CaseContext) -> PlannedCase:
             _replay(Role.REPLAY_END, Role.STREAM, lambda numbers: str(numbers[-1])),
             _replay(Role.REPLAY_NEGATIVE, Role.STREAM, lambda numbers: "-3"),
             _replay(Role.REPLAY_WORD, Role.STREAM, lambda numbers: "soon"),
+            *_bare_replay(context),
         ),
     )
+
+
+def _bare_replay(context: CaseContext) -> Iterator[RequestSpec]:
+    """Yield the replay without obfuscation, if the dialect has a parameter for it."""
+    retrieve = context.dialect.operations.get("retrieve")
+    if retrieve is not None and "include_obfuscation" in (retrieve.query or {}).get("properties", {}):
+        query = "stream=true&include_obfuscation=false"
+        yield stored_request(Role.REPLAY_BARE, Role.STREAM, query=query, deadline=_REPLAY_SECONDS)
 
 
 def _left(context: CaseContext) -> PlannedCase:

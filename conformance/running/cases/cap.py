@@ -22,6 +22,8 @@ from rejoinder.contract import features_of
 from rejoinder.model.tags import Tag
 from rejoinder.wire.base_form import fit_body
 
+_OF_STORED: Final = ("chaining", "item_references")
+"""Features whose requests name what is stored, so that only cases with an earlier response can send them."""
 _ROOM: Final = 4 * ROOMY
 """Tokens for an answer that is short, after reasoning that may not be."""
 
@@ -85,7 +87,7 @@ def feature_cases(context: CaseContext, others: Iterable[PlannedCase]) -> Iterat
         if Tag.VALID in request.tags and isinstance(request.body, dict)
     ]
     for feature in features_of(context.dialect):
-        if feature.example and feature.name != "chaining" and not any(feature.is_used(body) for body in bodies):
+        if feature.example and feature.name not in _OF_STORED and not any(feature.is_used(body) for body in bodies):
             yield plain_and_streamed(
                 f"feature.{feature.name}",
                 f"A request that uses the feature {feature.name}.",

@@ -90,7 +90,7 @@ def _fields(context: CaseContext) -> PlannedCase:
         (
             RequestSpec("create", body),
             stored_request(Role.GET, "create"),
-            RequestSpec("count", counted, (), path=("input_tokens",)),
+            RequestSpec(Role.COUNT, counted, (), path=("input_tokens",)),
         ),
     )
 

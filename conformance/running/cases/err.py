@@ -18,19 +18,23 @@ from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
+    Replies,
     RequestSpec,
     continuing,
     greeting,
     liveness_request,
     plain_and_streamed,
     refused,
+    response_id,
     single,
     unknown_id,
     user,
 )
 from rejoinder.conformance.running.cases.mem import Slot, slot_case, tell
+from rejoinder.contract import Operation
 from rejoinder.model.tags import FaultKind, Tag, with_fault, wrong_field
 from rejoinder.strategies import EdgeCase, EndpointProfile, Mutant, edge_cases, surely_invalid
+from rejoinder.validation import Validator
 
 MUTANTS: Final = 60
 """How many bodies with a single fault the plan ``full`` sends."""
@@ -161,6 +165,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield from _mutants(context)
         yield from _raw(context)
         yield from _extremes(context)
+        yield from _of_operations(context)
 
 
 def _second(context: CaseContext) -> Iterator[PlannedCase]:
@@ -418,3 +423,114 @@ def _prompt() -> Slot:
         (sentence,),
         lambda question: {"input": user(question), "prompt": {"id": "pmpt_rejoinder", "variables": {"note": sentence}}},
     )
+
+
+def _of_operations(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield, for each operation beside create, requests with malformed ids, parameters, bodies and methods."""
+    paths: set[tuple[str, ...]] = set()
+    for operation in context.dialect.operations.values():
+        by_id = "response_id" in operation.ids
+        requests = [RequestSpec(Role.FIRST, greeting(context))] if by_id else []
+        requests += _malformed_ids(operation)
+        requests += _malformed_queries(operation)
+        requests += _malformed_bodies(context, operation)
+        if operation.segments not in paths:
+            paths.add(operation.segments)
+            requests.append(_request_to(operation, "put", method="PUT", tags=(Tag.WRONG_METHOD,)))
+        if operation.body is not None:
+            requests.append(liveness_request(context))
+        yield PlannedCase(
+            f"refused.operations.{operation.name}",
+            f"Requests to {operation.name} with malformed ids, parameters, bodies and an unsupported method.",
+            tuple(requests),
+        )
+
+
+# Ids that no endpoint makes: with characters that need encoding, of another form, and too long.
+_MALFORMED: Final[Mapping[str, str]] = {
+    "space": "no such id",
+    "form": "null",
+    "nul": "a\0b",
+    "long": "resp_" + "0" * 400,
+}
+_ID_PREFIXES: Final[Mapping[str, str]] = {"response_id": "resp_", "conversation_id": "conv_", "item_id": "msg_"}
+
+
+def _request_to(operation: Operation, role: str, *, id: str | None = None, **fields: Any) -> RequestSpec:
+    """Return a request for an operation, with this id or the id of the first response of the case, where it has one."""
+    collection, *below = operation.segments
+
+    def named(identity: str) -> tuple[str, ...]:
+        return tuple(identity if step.startswith("{") else step for step in below)
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        known = response_id(replies, Role.FIRST)
+        return None if known is None else named(known)
+
+    if id is None and "response_id" in operation.ids:
+        return RequestSpec(role, path=path, collection=collection, **fields)
+    usual = f"{_ID_PREFIXES.get(operation.ids[-1], '')}rejoinder" if operation.ids else ""
+    return RequestSpec(role, path=named(usual if id is None else id), collection=collection, **fields)
+
+
+def _malformed_ids(operation: Operation) -> Iterator[RequestSpec]:
+    # A second delete may succeed like the first, so what is not there may be deleted.
+    tags = (Tag.EDGE,) if operation.method == "DELETE" else (Tag.INVALID,)
+    for name, identity in _MALFORMED.items() if operation.ids else ():
+        body: Any = None if operation.body is None else {}
+        yield _request_to(operation, f"id-{name}", id=identity, method=operation.method, body=body, tags=tags)
+
+
+def _malformed_queries(operation: Operation) -> Iterator[RequestSpec]:
+    parameters = (operation.query or {}).get("properties", {})
+    # A parameter of streams need not be read where the reply is none.
+    tags = (Tag.EDGE,) if "stream" in parameters else (Tag.INVALID,)
+    for name, schema in parameters.items():
+        for value in _wrong_values(schema):
+            query = f"{name}={value}"
+            yield _request_to(
+                operation,
+                f"query-{name}-{value}",
+                method=operation.method,
+                query=query,
+                tags=(*tags, wrong_field(name)),
+            )
+
+
+def _wrong_values(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield values that a query parameter cannot have, as they stand in the query."""
+    alternatives = schema.get("anyOf", [schema])
+    kinds = {alternative.get("type") for alternative in alternatives}
+    listed = any("enum" in alternative.get("items", alternative) for alternative in alternatives)
+    if listed or kinds & {"integer", "boolean"}:
+        yield "rejoinder"
+    for alternative in alternatives:
+        if "minimum" in alternative:
+            yield str(alternative["minimum"] - 1)
+        if "maximum" in alternative:
+            yield str(alternative["maximum"] + 1)
+
+
+_WRONG_VALUES: Final = (7, "rejoinder", {"no": "value"})
+_FIELDS: Final = 6
+"""How many fields of the body of an operation are sent with a wrong JSON type."""
+
+
+def _malformed_bodies(context: CaseContext, operation: Operation) -> Iterator[RequestSpec]:
+    if operation.body is None:
+        return
+    bodies: dict[str, tuple[Any, str]] = {"unclosed": (b'{"input": ', ""), "array": ([], "")}
+    fields = operation.body.get("properties", {})
+    usual = {"model": context.named_model, "input": "Say hello."}
+    base = {name: value for name, value in usual.items() if name in fields and value is not None}
+    sound = Validator(operation.body)
+    if sound.is_valid(base):
+        for name in operation.body.get("required", ()):
+            bodies[f"without-{name}"] = ({key: value for key, value in base.items() if key != name}, name)
+        for name in list(fields)[:_FIELDS]:
+            wrong = next((value for value in _WRONG_VALUES if not sound.is_valid({**base, name: value})), None)
+            if wrong is not None:
+                bodies[f"wrong-{name}"] = ({**base, name: wrong}, name)
+    for role, (body, field) in bodies.items():
+        tags = (Tag.INVALID, *((wrong_field(field),) if field else ()))
+        yield _request_to(operation, role, method=operation.method, body=body, tags=tags)

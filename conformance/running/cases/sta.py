@@ -21,6 +21,7 @@ from rejoinder.conformance.running.case import (
     completed_output,
     continuing,
     final_response,
+    included_values,
     operation_request,
     output_of,
     plain_and_streamed,
@@ -30,6 +31,7 @@ from rejoinder.conformance.running.case import (
     unknown_id,
     user,
 )
+from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import sent_for
 
 # A form that holds the answer back from repeating what it was told.
@@ -57,6 +59,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     )
     if _converses(context):
         yield _conversation(context)
+    yield _references(context, whole=plan == "full")
     if plan == "full":
         yield PlannedCase(
             "state.unknown-previous",
@@ -79,6 +82,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         if _converses(context):
             yield from _conversations(context)
         yield _input_items(context)
+        yield _listed_kinds(context)
         yield _memory(context, "string")
         yield _memory(context, "list")
         yield _memory(context, "unstored")
@@ -86,6 +90,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield _siblings(context)
         yield _tenants(context)
         yield _continued(context)
+        yield from _compaction(context)
+        yield from _included(context)
 
 
 def _storage(context: CaseContext) -> Iterator[PlannedCase]:
@@ -397,6 +403,22 @@ def _input_items(context: CaseContext) -> PlannedCase:
     )
 
 
+def _listed_kinds(context: CaseContext) -> PlannedCase:
+    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'}
+    given = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
+    said = {"type": "message", "role": "assistant", "content": "It rains."}
+    talk = [*user("What is the weather in Oslo?"), call, given, said, *user("Thank you.")]
+    return PlannedCase(
+        "state.input-items-of-calls",
+        "The input items of a response with a function call, its output and an assistant message.",
+        (
+            RequestSpec(Role.FIRST, context.body(input=talk, tools=[WEATHER_TOOL])),
+            stored_request(Role.LISTED, Role.FIRST, "input_items"),
+            stored_request(Role.ASCENDING, Role.FIRST, "input_items", query="order=asc"),
+        ),
+    )
+
+
 def _continued(context: CaseContext) -> PlannedCase:
     """Return a case that continues responses of all kinds as soon as they end."""
     hello, on = user("Say hello."), user("Go on.")
@@ -566,6 +588,158 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
             RequestSpec(Role.CHAINED, chained),
             RequestSpec(Role.INLINE, inline, ()),
             RequestSpec("chained-again", doubted),
+        ),
+    )
+
+
+def _references(context: CaseContext, *, whole: bool) -> PlannedCase:
+    """Return a case that refers to an item of a stored response, which has a canary; without controls if not whole."""
+    word = new_canary("saffron")
+    opening = user(f"The code word is {word}. Answer with the code word only.")
+    question = user("Which code word did you give? Answer with the code word only.")
+
+    def messages(replies: Replies) -> list[dict[str, Any]]:
+        found = [item for item in completed_output(replies.get(Role.FIRST)) if item.get("type") == "message"]
+        return [item for item in found if isinstance(item.get("id"), str)]
+
+    def referring(change: Callable[[str], str] = str) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            named = [{"type": "item_reference", "id": change(item["id"])} for item in messages(replies)]
+            return _greedy_body(context, input=[*named, *question]) if named else None
+
+        return body
+
+    def inline(replies: Replies) -> dict[str, Any] | None:
+        found = messages(replies)
+        return _greedy_body(context, input=[*found, *question]) if found else None
+
+    def doubted(replies: Replies) -> dict[str, Any] | None:
+        model_can = _says(replies, Role.INLINE, word) and not _says(replies, Role.REFERENCED, word)
+        return referring()(replies) if model_can else None
+
+    requests = (
+        RequestSpec(Role.FIRST, _greedy_body(context, input=opening)),
+        RequestSpec(Role.REFERENCED, referring()),
+        RequestSpec(Role.INLINE, inline, ()),
+        RequestSpec(role_of(Role.REFERENCED, Role.AGAIN), doubted),
+        RequestSpec(Role.UNKNOWN, referring(unknown_id), (sent_for("STA-28"),)),
+    )
+    intent = "A canary in an item of a stored response, to which a reference in the input leads."
+    return PlannedCase("state.item-reference", intent, requests if whole else requests[:2])
+
+
+def _compaction(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield cases that compact a conversation with a canary and continue from what came back."""
+    model = context.named_model
+    if model is None or "compact" not in context.dialect.operations:
+        return
+    question = user("What is the code word? Answer with the code word only.")
+
+    def compacted(**fields: Any) -> dict[str, Any]:
+        return {"model": model, **fields}
+
+    def said(text: str) -> dict[str, Any]:
+        return {"type": "message", "role": "assistant", "content": text}
+
+    def resumed(replies: Replies) -> dict[str, Any] | None:
+        reply = replies.get(Role.COMPACTED)
+        output = get(reply.json(), "output") if reply is not None and reply.ok else None
+        return _greedy_body(context, input=[*output, *question]) if isinstance(output, list) and output else None
+
+    def again(word: str) -> Callable[[Replies], dict[str, Any] | None]:
+        def body(replies: Replies) -> dict[str, Any] | None:
+            model_can = _says(replies, Role.INLINE, word) and not _says(replies, Role.AFTER_COMPACTION, word)
+            return resumed(replies) if model_can else None
+
+        return body
+
+    def resuming(word: str, inline: Any) -> tuple[RequestSpec, ...]:
+        return (
+            RequestSpec(Role.AFTER_COMPACTION, resumed, ()),
+            RequestSpec(Role.INLINE, inline, ()),
+            RequestSpec(role_of(Role.AFTER_COMPACTION, Role.AGAIN), again(word), ()),
+        )
+
+    word = new_canary("quartz")
+    turns = [*user(f"The code word is {word}."), said("I will remember it."), *user("Good."), said("What is next?")]
+    yield PlannedCase(
+        "state.compacted",
+        "A conversation with a canary is compacted, and the output is sent back with a question.",
+        (
+            RequestSpec(Role.COMPACTED, compacted(input=turns, prompt_cache_key="rejoinder"), (), path=("compact",)),
+            *resuming(word, _greedy_body(context, input=[*turns, *question])),
+            RequestSpec(Role.WITHOUT_MODEL, {"input": user("Say hello.")}, (), path=("compact",)),
+        ),
+    )
+
+    other = new_canary("saffron")
+    opening = f"The code word is {other}. Answer with OK only."
+
+    def continued(change: Callable[[str], str] = str) -> Callable[[Replies], dict[str, Any] | None]:
+        return continuing(Role.FIRST, compacted(input=user("Go on.")), change=change)
+
+    def inline(replies: Replies) -> dict[str, Any] | None:
+        text = _text(replies, Role.FIRST)
+        return _greedy_body(context, input=[*user(opening), said(text), *question]) if text else None
+
+    yield PlannedCase(
+        "state.compacted-response",
+        "A stored response with a canary is compacted by its id, and the output is sent back with a question.",
+        (
+            RequestSpec(Role.FIRST, _greedy_body(context, input=user(opening), text=dict(_OK))),
+            RequestSpec(Role.COMPACTED, continued(), (), path=("compact",)),
+            *resuming(other, inline),
+            RequestSpec(Role.UNKNOWN, continued(unknown_id), (), path=("compact",)),
+        ),
+    )
+
+
+def _included(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield cases that retrieve a response and list its input with each value of ``include`` that the dialect has."""
+    values = {name: included_values(context.dialect, name) for name in ("retrieve", "input_items")}
+    hello = user("Say hello.")
+    if not any(values.values()):
+        return
+
+    def including(value: str, *, as_list: bool = True) -> str:
+        # The clients of the dialect send a list with brackets, its OpenAPI document describes one without.
+        return f"include{'%5B%5D' if as_list else ''}={value}"
+
+    yield PlannedCase(
+        "state.include",
+        "A response is retrieved and its input listed with each value of include.",
+        (
+            RequestSpec(Role.FIRST, context.body(input=hello)),
+            stored_request(Role.GET, Role.FIRST),
+            *(
+                stored_request(role_of(Role.GET_INCLUDING, n), Role.FIRST, query=including(value))
+                for n, value in enumerate(values["retrieve"], 1)
+            ),
+            stored_request(Role.LISTED, Role.FIRST, "input_items"),
+            *(
+                stored_request(role_of(Role.LISTED_INCLUDING, n), Role.FIRST, "input_items", query=including(value))
+                for n, value in enumerate(values["input_items"], 1)
+            ),
+        ),
+    )
+
+    def twice(role: str, of: str, value: str, *below: str) -> Iterator[RequestSpec]:
+        yield stored_request(role, of, *below, query=including(value))
+        yield stored_request(role_of(role, Role.AGAIN), of, *below, query=including(value, as_list=False))
+
+    encrypted, logprobs = "reasoning.encrypted_content", "message.output_text.logprobs"
+    image = {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"}
+    seen = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "What is this?"}, image]}]
+    yield PlannedCase(
+        "state.included-fields",
+        "Responses with encrypted reasoning and logprobs, and an image in the input, retrieved with include.",
+        (
+            RequestSpec("encrypted", context.body(input=hello, reasoning={"effort": "low"}, include=[encrypted])),
+            *twice(Role.GET_ENCRYPTED, "encrypted", encrypted),
+            RequestSpec("logprobs", context.body(input=hello, include=[logprobs])),
+            *twice(Role.GET_LOGPROBS, "logprobs", logprobs),
+            RequestSpec("image", context.body(input=seen)),
+            *twice(Role.LISTED_IMAGE, "image", "message.input_image.image_url", "input_items"),
         ),
     )
 

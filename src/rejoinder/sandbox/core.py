@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from itertools import count, zip_longest
 from typing import Any, Final
@@ -17,6 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, Operation, load_dialect, requested_operation
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request
+from rejoinder.sandbox.endpoint.compaction import compact, expanded
 from rejoinder.sandbox.endpoint.conversations import Conversation, kept_id, page, whole_page
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
 from rejoinder.sandbox.endpoint.items import listed
@@ -52,6 +55,7 @@ _CONVERSES: Final = "create_conversation"
 _CONVERSATIONS: Final = "/v1/conversations"
 # A background run takes at least this long, so that it can be polled and cancelled.
 _BACKGROUND_SECONDS: Final = 0.25
+_OBFUSCATION: Final = re.compile(rb'"obfuscation":"\w*",|,"obfuscation":"\w*"')
 _EVENT_STREAM: Final[Headers] = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
 _TYPE_OF_STATUS: Final[Mapping[int, str]] = {
     401: "authentication_error",
@@ -288,7 +292,7 @@ class Sandbox:
         """Find what the request refers to and give it an id."""
         given = body["input"]
         fresh: list[Json] = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
-        fresh = [self._referenced(item, index, info) for index, item in enumerate(fresh)]
+        fresh = [self._referenced(item, index, info, variations) for index, item in enumerate(fresh)]
         history: list[Json] = []
         previous = body.get("previous_response_id")
         conversation = conversation_id(body) if _CONVERSES in self.dialect.operations else None
@@ -302,14 +306,15 @@ class Sandbox:
             history = stored.context
         elif conversation is not None:
             history = list(self._conversation(conversation, info, "conversation").items)
-        _check_outputs(history, fresh)
-        hexes = hashlib.blake2s(f"{self.seed}/{info.number}".encode(), digest_size=12).hexdigest()
+        heard = expanded(fresh, self._seal(info))
+        _check_outputs([*history, *heard], fresh)
+        hexes = _hexes(f"{self.seed}/{info.number}")
         given_id = body.get("request_id") if self.dialect.response["request_id"] else None
         new_id = partial(_new_id, variations, info)
         model = body.get("model") or MODELS[0]
         return ResolvedRequest(
             body=body,
-            items=[*history, *fresh],
+            items=[*history, *heard],
             fresh=fresh,
             id=given_id or new_id(f"resp_{hexes}"),
             stem=(given_id or hexes)[:40],
@@ -322,11 +327,20 @@ class Sandbox:
             conversation=conversation,
         )
 
-    def _referenced(self, item: Json, index: int, info: RequestInfo, field: str = "input") -> Json:
+    def _seal(self, info: RequestInfo) -> str:
+        """Return the key that seals the compaction items of a tenant."""
+        return f"{self.seed} {info.key}"
+
+    def _referenced(
+        self, item: Json, index: int, info: RequestInfo, variations: Sequence[Variation], field: str = "input"
+    ) -> Json:
         """Return the item that a reference means, any other item as it is."""
         if item.get("type") not in (None, "item_reference") or "role" in item:
             return item
         found = self._store.item(item["id"], info.key)
+        for variation in variations:
+            if variation.referenced is not None:
+                found = variation.referenced(found, info)
         if found is None:
             raise _missing("item", item["id"], "item_not_found", f"{field}[{index}].id")
         return found
@@ -440,7 +454,7 @@ class Sandbox:
             if method == "DELETE":
                 return self._delete(info, argument, variations)
             raise ApiError(405, "Use GET or DELETE.", code="method_not_allowed", headers=(("allow", "GET, DELETE"),))
-        wanted = "POST" if operation in ("cancel", "input_tokens", "render") else "GET"
+        wanted = "POST" if operation in ("cancel", "input_tokens", "render", "compact") else "GET"
         if method != wanted:
             raise ApiError(405, f"Use {wanted}.", code="method_not_allowed", headers=(("allow", wanted),))
         if operation == "cancel":
@@ -451,6 +465,8 @@ class Sandbox:
             return self._input_tokens(request, info, variations)
         if operation == "render":
             return self._render(request, info, variations)
+        if operation == "compact":
+            return self._compact(request, info, variations)
         if operation == "models":
             return self._models(argument, info, variations)
         return reply_with({"status": "ok"})
@@ -463,6 +479,7 @@ class Sandbox:
         with self._lock:
             stored = self._found(response_id, info, variations)
             response = stored.current(now)
+        self._checked("retrieve", request)
         if query.get("stream") != "true":
             return self._plain(response, info, variations)
         if not stored.stream:
@@ -478,11 +495,21 @@ class Sandbox:
             end = self._end(stored, info, variations) if len(replayed) >= _ends(stored) else []
             replayed = replayed[: -_ends(stored)] + [(None, piece) for piece in end]
         pieces = [piece for _, piece in replayed]
+        if query.get("include_obfuscation") == "false":
+            pieces = [piece._replace(data=_OBFUSCATION.sub(b"", piece.data)) for piece in pieces]
         if not stored.is_running(now):
             return self._send(200, _EVENT_STREAM, [piece._replace(delay=0.0) for piece in pieces], info, variations)
         reply = self._send(200, _EVENT_STREAM, pieces, info, variations)
         reply.chunks = _until_cancelled(reply.chunks, stored, lambda: self._end(stored, info, variations))
         return reply
+
+    def _checked(self, name: str, request: Request) -> Json:
+        """Return the parsed body of a request for an operation that the dialect may have; refuse what is invalid in it.
+
+        Where the dialect lacks the operation nothing is checked, and there is no body.
+        """
+        operation = self.dialect.operations.get(name)
+        return {} if operation is None else check_operation(operation, request)[1]
 
     def _end(self, stored: Stored, info: RequestInfo, variations: Sequence[Variation]) -> list[Piece]:
         """Return the pieces that end the stream of a cancelled response; none without a variation."""
@@ -521,6 +548,7 @@ class Sandbox:
         query = check_page(request)
         with self._lock:
             listing = page(self._found(response_id, info, variations).input_items, query)
+        self._checked("input_items", request)
         for variation in variations:
             if variation.listing is not None:
                 variation.listing(listing, info)
@@ -574,13 +602,15 @@ class Sandbox:
         return self._reply(deepcopy(conversation.items[place]), info, variations)
 
     def _all_referenced(self, items: Sequence[Json], info: RequestInfo) -> list[Json]:
-        return [self._referenced(item, index, info, "items") for index, item in enumerate(items)]
+        return [self._referenced(item, index, info, (), "items") for index, item in enumerate(items)]
 
     def _new_id(self, prefix: str) -> str:
         return kept_id(prefix, next(self._ids), self.seed)
 
     def _input_tokens(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
-        body = check_create({"input": [], **_object(read_json(request))}, self._validators, MODELS)
+        self._checked("input_tokens", request)
+        body = _object(read_json(request))
+        body = check_create({**body, "input": body.get("input") or []}, self._validators, MODELS)
         with self._lock:
             resolved = self._resolve({**body, "request_id": None}, info, self._clock(), (), fails=False)
         for variation in variations:
@@ -600,6 +630,18 @@ class Sandbox:
             "model": resolved.model,
         }
         return self._reply(rendered, info, variations)
+
+    def _compact(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
+        """Compact a conversation, in the dialects that define the operation."""
+        if "compact" not in self.dialect.operations:
+            raise ApiError(404, "There is nothing at /v1/responses/compact.", code="not_found")
+        body = self._checked("compact", request)
+        body = check_create({**body, "input": body.get("input") or []}, self._validators, MODELS)
+        with self._lock:
+            name = _hexes(f"{self.seed}/compaction/{next(self._ids)}")
+            resolved = self._resolve({**body, "request_id": None}, info, self._clock(), variations, fails=False)
+        resolved = replace(resolved, id=resolved.new_id(f"resp_{name}"), stem=name)
+        return self._reply(compact(resolved, self._seal(info)), info, variations)
 
     def _models(self, name: str, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         models = [{"id": model, "object": "model", "created": 0, "owned_by": "rejoinder"} for model in MODELS]
@@ -766,7 +808,7 @@ def _route(request: Request, dialect: Dialect) -> tuple[str, str]:
             return "models", name
         case ["v1", "responses"]:
             return "create", ""
-        case ["v1", "responses", ("input_tokens" | "render") as operation]:
+        case ["v1", "responses", ("input_tokens" | "render" | "compact") as operation]:
             return operation, ""
         case ["v1", "responses", response_id]:
             return "response", response_id
@@ -781,6 +823,10 @@ def _route(request: Request, dialect: Dialect) -> tuple[str, str]:
             if any(requested_operation(known, method, request.path) for method in methods):
                 return "conversations", ""
     return "", ""
+
+
+def _hexes(text: str) -> str:
+    return hashlib.blake2s(text.encode(), digest_size=12).hexdigest()
 
 
 def _check_outputs(history: Sequence[Json], fresh: Sequence[Json]) -> None:

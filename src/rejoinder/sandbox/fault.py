@@ -108,6 +108,7 @@ class Variation:
 
     - ``parsed`` gets the parsed body of a create request before it is checked and returns the one to check;
     - ``request`` gets the valid body of a create request and returns the one to answer, or refuses it;
+    - ``referenced`` gets the item that an item reference leads to (``None`` for none), and returns the one to use;
     - ``resolved`` gets what the sandbox made of a create request, and returns what to answer;
     - ``new_id`` gets an id that the sandbox made, such as ``resp_0``, and returns the one to use;
     - ``response`` changes a response object; its second argument is the event type, or ``plain`` for a plain body;
@@ -140,6 +141,7 @@ class Variation:
     replaces: bool = False
     parsed: RequestHook | None = None
     request: RequestHook | None = None
+    referenced: Callable[[Json | None, RequestInfo], Json | None] | None = None
     resolved: Callable[[ResolvedRequest, RequestInfo], ResolvedRequest] | None = None
     new_id: Callable[[str, RequestInfo], str] | None = None
     response: ResponseHook | None = None

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
-from rejoinder.conformance.judgement import MAX_CRASHES, judge
+from rejoinder.conformance.judgement import MAX_CRASHES, judge, judge_run
+from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases.err import MUTANTS, cases, sample
-from rejoinder.contract import load_dialect
-from rejoinder.model.exchange import Exchange, Outcome, Request
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.plan import Plan, build_plan
+from rejoinder.contract import dialect_names, load_dialect
+from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.sandbox import Sandbox
 from rejoinder.strategies import EndpointProfile, surely_invalid
 from rejoinder.strategies.sets.invalid import KINDS
+from rejoinder.wire.target import Target
 
 Refusal = Callable[..., Exchange]
 Fires = Callable[..., bool | None]
@@ -302,3 +308,52 @@ def test_a_lone_surrogate_is_a_matter_of_its_own(fires: Fires, refusal: Refusal,
     assert (fires("ERR-05", broken), fires("ERR-15", broken)) == (None, True)
     whole = refusal(500, GOOD, "edge", sent=b'{"input": "a\\ud83d\\ude42b"}')
     assert (fires("ERR-05", whole), fires("ERR-15", whole)) == (True, None)
+
+
+# What is done to every refusal of an operation, and the rule that it breaks.
+Damage = Callable[[int, dict[str, Any]], tuple[int, Any]]
+DAMAGES: Final[dict[str, Damage]] = {
+    "ERR-02": lambda status, error: (status, {"error": {**error, "message": [error["message"]]}}),
+    "ERR-03": lambda status, error: (status, {"error": {**error, "type": "server_error"}}),
+    "ERR-06": lambda status, error: (status, {"error": {**error, "message": "Traceback (most recent call last):"}}),
+    "ERR-10": lambda status, error: (status, {"error": {**error, "message": "x" * 10_000}}),
+    "ERR-12": lambda status, error: (status, {"detail": error["message"]}),
+    "ERR-13": lambda status, error: (status, {"error": {**error, "message": " "}}),
+    "ERR-16": lambda status, error: (500, {"error": {**error, "type": "server_error"}}),
+    "HTTP-12": lambda status, error: (500, {"detail": error["message"]}),
+    "HTTP-14": lambda status, error: (404, {"error": error}),
+}
+
+
+def damaged(exchange: Exchange, damage: Damage) -> Exchange:
+    body = exchange.json()
+    assert isinstance(body, dict)
+    status, changed = damage(exchange.status or 0, body["error"])
+    return replace(exchange, status=status, chunks=(Chunk(0.0, json.dumps(changed).encode()),))
+
+
+@pytest.mark.slow(5)
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_a_damaged_refusal_of_any_operation_is_found(dialect: str) -> None:
+    """The plan makes every operation refuse something, and every rule about refusals looks at it."""
+    known = load_dialect(dialect)
+    plan = build_plan("full", known, model="parrot", models=("parrot",))
+    wanted = ("refused.operations.", "operations.", "state.", "background.polled", "echo.fields", "basic.")
+    clock, target = ManualClock(), Target("http://sandbox/v1/responses", "parrot", dialect=dialect)
+    cases = tuple(case for case in plan.cases if case.id.startswith(wanted))
+    batches = run_in_process(Plan("full", cases), Sandbox(dialect, clock=clock), target, clock)
+    exchanges = [exchange for batch in batches for exchange in batch]
+    verdicts, context = judge_run(exchanges, known, select=",".join(DAMAGES))
+    assert not [verdict.rule for verdict in verdicts if verdict.findings]
+    missed = []
+    for operation in context.operations - {""}:
+        views = [ExchangeView(exchange, known) for exchange in exchanges if (exchange.status or 0) >= 400]
+        refusals = [view.exchange for view in views if operation in view.at_operation]
+        for rule, damage in DAMAGES.items():
+            changed = [damaged(exchange, damage) for exchange in refusals]
+            [verdict] = judge(changed, known, select=rule, run_context=context)
+            if not verdict.findings:
+                missed.append((rule, operation))
+    # The list of models has neither ids, parameters nor a body: it refuses a method only, which is no request to it.
+    assert set(missed) <= {("ERR-12", "models")}
+    assert {*known.operations} - context.operations <= {"render"}, "the sandbox does not have it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,7 +36,9 @@ def played(
     case: str, change: Change = lambda exchange: exchange, dialect: str = "northstar", faults: tuple[str, ...] = ()
 ) -> list[Exchange]:
     """Return what a sandbox answers to one case, every exchange changed."""
-    found = tuple(found for found in sta.cases(CaseContext(load_dialect(dialect)), "full") if found.id == case)
+    found = tuple(
+        found for found in sta.cases(CaseContext(load_dialect(dialect), models=("parrot",)), "full") if found.id == case
+    )
     clock, target = ManualClock(), Target("http://sandbox/v1/responses", dialect=dialect)
     batches = run_in_process(Plan("test", found), Sandbox(dialect, faults, clock=clock), target, clock)
     return [change(exchange) for batch in batches for exchange in batch]
@@ -326,8 +329,82 @@ def test_a_foreground_response_may_come_back_from_a_cancel_as_it_is(state: str, 
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_input_is_a_string_only_where_that_is_the_point(dialect: str) -> None:
     clock, target = ManualClock(), Target("http://sandbox/v1/responses", dialect=dialect)
-    plan = Plan("test", tuple(sta.cases(CaseContext(load_dialect(dialect)), "full")))
+    plan = Plan("test", tuple(sta.cases(CaseContext(load_dialect(dialect), models=("parrot",)), "full")))
     sent = [e for batch in run_in_process(plan, Sandbox(dialect, clock=clock), target, clock) for e in batch]
     bodies = [(e.case, e.request.json()) for e in sent if e.request.method == "POST" and e.request.body]
     strings = {case for case, body in bodies if isinstance(body, dict) and isinstance(body.get("input"), str)}
     assert strings == {"state.memory-string"}
+
+
+COMPACTION = ("STA-06", "STA-13", "STA-24", "STA-25", "STA-26", "STA-27")
+COMPACTED = ("state.compacted", "state.compacted-response")
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+@pytest.mark.parametrize("dialect", ["openai", "openresponses"])
+def test_an_endpoint_without_compaction_is_not_accused(dialect: str, status: int) -> None:
+    exchanges = [one for case in COMPACTED for one in played(case, refusing(status), dialect)]
+    assert [verdict(rule, exchanges, dialect).status for rule in COMPACTION] == [Status.NOT_APPLICABLE] * 6 or all(
+        not verdict(rule, exchanges, dialect).findings for rule in COMPACTION
+    )
+
+
+@pytest.mark.parametrize("dialect", ["openai", "openresponses"])
+def test_compaction(dialect: str) -> None:
+    exchanges = [one for case in COMPACTED for one in played(case, dialect=dialect)]
+    assert {verdict(rule, exchanges, dialect).status for rule in COMPACTION} == {Status.PASS}
+
+
+def test_a_model_that_repeats_nothing_shows_nothing_of_compaction() -> None:
+    def forgetful(exchange: Exchange) -> Exchange:
+        text = re.sub(rb"(quartz|saffron)-\d{4}", b"nothing", exchange.body)
+        is_create = exchange.request.path.endswith("/responses")
+        return replace(exchange, chunks=(Chunk(0.0, text),)) if is_create else exchange
+
+    exchanges = [one for case in COMPACTED for one in played(case, forgetful, "openai")]
+    assert verdict("STA-27", exchanges, "openai").status is Status.DECLINED
+    assert verdict("STA-13", exchanges, "openai").status is Status.PASS
+
+
+def in_role(role: str, change: Change) -> Change:
+    return lambda exchange: change(exchange) if exchange.role.startswith(role) else exchange
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "found"),
+    [
+        (in_role("unknown", lambda one: replace(one, status=422)), "STA-28", False),
+        (in_role("unknown", lambda one: replace(one, status=500)), "STA-28", True),
+        (in_role("re", lambda one: replace(one, status=400)), "STA-28", None),
+        (in_role("re", lambda one: replace(one, status=400)), "MEM-16", None),
+        (in_role("inline", lambda one: replace(one, status=400)), "MEM-16", None),
+    ],
+)
+def test_item_references(fires: Callable[..., bool | None], change: Change, rule: str, found: bool | None) -> None:
+    assert fires(rule, *played("state.item-reference", change, "openai"), dialect="openai") is found
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "rule", "found"),
+    [
+        ("state.include", in_role("get-including-3", lambda one: replace(one, status=400)), "STA-29", True),
+        ("state.include", in_role("listed-including-3", lambda one: replace(one, status=500)), "STA-29", True),
+        ("state.include", in_role("get", lambda one: replace(one, status=404)), "STA-29", False),
+        ("state.include", in_role("", lambda one: replace(one, status=429)), "STA-29", None),
+        ("state.included-fields", in_role("", lambda one: one), "STA-30", False),
+        ("state.included-fields", in_role("get-logprobs-again", lambda one: without_logprobs(one)), "STA-30", False),
+        ("state.included-fields", in_role("get-logprobs", lambda one: without_logprobs(one)), "STA-30", True),
+        ("state.included-fields", in_role("", lambda one: without_logprobs(one)), "STA-30", False),
+    ],
+)
+def test_include(fires: Callable[..., bool | None], case: str, change: Change, rule: str, found: bool | None) -> None:
+    assert fires(rule, *played(case, change, "openai"), dialect="openai") is found
+
+
+def without_logprobs(exchange: Exchange) -> Exchange:
+    body = exchange.json()
+    assert isinstance(body, dict)
+    for item in body.get("output", ()):
+        for part in item.get("content") or ():
+            part["logprobs"] = []
+    return replace(exchange, chunks=(Chunk(0.0, json.dumps(body).encode()),))

@@ -77,6 +77,14 @@ def test_keepalive(fires: Fires, dialect: str, found: bool) -> None:
     assert fires("EVT-02", exchange, dialect=dialect) is False
 
 
+@pytest.mark.parametrize("number", [None, 0, 2, 7, -1])
+def test_keepalive_is_outside_of_the_sequence(fires: Fires, number: int | None) -> None:
+    event = {"type": "keepalive"} if number is None else {"type": "keepalive", "sequence_number": number}
+    exchange = stream(lambda events: [*events[:3], event, *events[3:]], "openai")
+    for rule in ("EVT-02", "EVT-03", "EVT-04", "EVT-06", "EVT-07", "ACC-12", "LIF-01"):
+        assert fires(rule, exchange, dialect="openai") is False, rule
+
+
 @pytest.mark.parametrize(("deltas", "found"), [(True, True), (False, False)])
 def test_arguments_of_a_call_that_is_added(fires: Fires, deltas: bool, found: bool) -> None:
     def change(events: Events) -> Events:

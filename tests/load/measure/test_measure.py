@@ -250,3 +250,17 @@ def test_a_short_timeline_keeps_all_events_and_the_longest_silences(events: list
         silences = sorted((later - earlier for earlier, later in itertools.pairwise(times)), reverse=True)
         shown = sorted((later[0] - earlier[1] for earlier, later in itertools.pairwise(found)), reverse=True)
         assert shown == pytest.approx(silences[: len(shown)])
+
+
+def test_keepalive_is_no_event_of_the_response() -> None:
+    """Clients of openai ignore it, so it ends no wait, neither for the first event nor for a token."""
+    kept = event("keepalive", sequence_number=0)
+    parts = [(0.1, CREATED), (0.3, text()), (0.5, text()), (0.6, terminal())]
+    silent = measure(stream(*parts), load_dialect("openai"), lambda *_: BrokenRules((), ()))
+    alive = [(0.05, kept), parts[0], (0.2, kept), parts[1], (0.4, kept), *parts[2:]]
+    found = measure(stream(*alive), load_dialect("openai"), lambda *_: BrokenRules((), ()))
+    assert found.times == silent.times
+    assert found.content == silent.content
+    assert found.outcome == silent.outcome
+    other = measure(stream(*alive), load_dialect("northstar"), lambda *_: BrokenRules((), ()))
+    assert (found.times["ttfe"], other.times["ttfe"]) == (0.1, 0.05)

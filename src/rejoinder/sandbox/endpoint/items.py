@@ -13,11 +13,12 @@ _STATUS: Final = "completed"
 def listed(item: Json, new_id: Callable[[], str]) -> Json:
     """Return an input item as it is listed; ``new_id`` makes the id of one that has none.
 
-    A message gets its type and a status, and a text as its content becomes a part.
+    A message gets its type, and a text as its content becomes a part. Messages, calls and outputs get a status.
     """
     identity = item.get("id") or new_id()
     if item.get("type") not in (None, "message") or "role" not in item:
-        return {**item, "id": identity}
+        has_status = str(item.get("type")).endswith(("_call", "_output"))
+        return {**item, "id": identity, **({"status": item.get("status") or _STATUS} if has_status else {})}
     content = item["content"]
     if isinstance(content, str):
         spoken = item["role"] == "assistant"

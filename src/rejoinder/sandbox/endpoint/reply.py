@@ -40,10 +40,10 @@ class RequestInfo:
     """One request as faults see it.
 
     ``operation`` is ``create``, ``response`` (retrieve or delete), ``cancel``, ``input_items``, ``input_tokens``,
-    ``models``, ``health``, the dialect's name of an operation on conversations, or empty for an unknown path. ``body``
-    is the parsed request body, empty when it is no object. ``number`` counts the create requests from 1. ``previous``
-    is the body of the create request before this one (empty for none), ``others`` are those of the create requests
-    whose replies have not been read to their end.
+    ``compact``, ``models``, ``health``, the dialect's name of an operation on conversations, or empty for an unknown
+    path. ``body`` is the parsed request body, empty when it is no object. ``number`` counts the create requests from 1.
+    ``previous`` is the body of the create request before this one (empty for none), ``others`` are those of the create
+    requests whose replies have not been read to their end.
     """
 
     request: Request

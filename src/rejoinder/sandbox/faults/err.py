@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from rejoinder.sandbox.endpoint.compaction import empty_compaction
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
@@ -246,3 +247,33 @@ def _payload_echoed(status: int, body: Any, info: RequestInfo) -> tuple[int, Any
     """The message of errors repeats the whole request."""
     sent = info.request.body.decode("utf-8", "replace")
     return status, {"error": {**body["error"], "message": f"{body['error']['message']} Input: {sent}"}}
+
+
+@FAULTS.add("malformed-id-breaks-server", "ERR-16", hook="error", dialects=("northstar", "openai"))
+def _id_crash(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """A response id with a character that no id has causes a server error."""
+    found = has_code(body, "response_not_found") and "%" in info.request.path
+    return (500, {"error": {**body["error"], "type": "server_error"}}) if found else (status, body)
+
+
+@FAULTS.add("other-bodies-break-server", "ERR-16", hook="error", dialects=("openai", "openresponses"))
+def _body_crash(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """An invalid body causes a server error in operations other than create."""
+    found = info.operation != "create" and bool(info.request.body) and has_code(body, "invalid_value")
+    return (500, {"error": {**body["error"], "type": "server_error"}}) if found else (status, body)
+
+
+@FAULTS.add("invalid-parameters-ignored", "ERR-17", hook="error", dialects=("openai",))
+def _any_page(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """Invalid values of limit and order are ignored."""
+    if info.operation != "input_items" or not has_code(body, "invalid_value"):
+        return status, body
+    return 200, {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+
+
+@FAULTS.add("numbers-compacted", "ERR-17", hook="error", dialects=("openresponses",))
+def _any_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """Compaction accepts an input of any JSON type."""
+    if info.operation != "compact" or not has_code(body, "invalid_value"):
+        return status, body
+    return 200, empty_compaction()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import RequestInfo
+from rejoinder.sandbox.endpoint.reply import Piece, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     IN_PROGRESS,
@@ -250,3 +250,11 @@ def _flat(event: Json) -> None:
     """A run fails, and the fields of its error event are beside its type."""
     event |= event.pop("error")
     event["type"] = "error"
+
+
+@FAULTS.add("replay-obfuscated", "EVT-11", hook="body", dialects=("openai",))
+def _padded(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
+    """Replays have obfuscation, although include_obfuscation is false."""
+    if "include_obfuscation=false" not in info.request.path:
+        return pieces
+    return [piece._replace(data=piece.data.replace(b'"delta":', b'"obfuscation":"x","delta":', 1)) for piece in pieces]

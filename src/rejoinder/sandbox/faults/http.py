@@ -382,3 +382,9 @@ def _in_stream(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
 def _held_back(pieces: list[Piece], info: RequestInfo) -> list[Piece]:
     """The endpoint buffers a stream and sends it in one piece."""
     return [Piece(2.0, b"".join(piece.data for piece in pieces))] if info.streamed else pieces
+
+
+@FAULTS.add("other-methods-not-found", "HTTP-14", hook="error", dialects=("northstar", "openai"))
+def _lost_path(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """The path of a response is not found with an unsupported method."""
+    return (404 if info.operation == "response" and has_code(body, "method_not_allowed") else status), body

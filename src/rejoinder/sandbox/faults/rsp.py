@@ -329,3 +329,17 @@ def _confirmed(body: Json, info: RequestInfo) -> None:
     if info.operation == "delete_conversation_item":
         body.clear()
         body.update(id=info.request.path.rpartition("/")[2], object="conversation.item.deleted", deleted=True)
+
+
+@FAULTS.add("input-items-as-text", "RSP-17", hook="other_reply", dialects=("openai",))
+def _plain_content(body: Json, info: RequestInfo) -> None:
+    """The content of listed messages is text."""
+    if info.operation == "input_items":
+        body["data"] = [{**item, "content": "Hi"} if "role" in item else item for item in body["data"]]
+
+
+@FAULTS.add("compaction-without-usage-details", "RSP-17", hook="other_reply", dialects=("openai", "openresponses"))
+def _bare_usage(body: Json, info: RequestInfo) -> None:
+    """The usage of a compaction has no details."""
+    if info.operation == "compact":
+        del body["usage"]["input_tokens_details"]

@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
 
+from rejoinder.sandbox.endpoint.compaction import empty_compaction
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
@@ -22,6 +23,7 @@ from rejoinder.sandbox.fault import (
     Visit,
     as_if,
     break_down,
+    has_code,
     in_response,
     set_to,
     with_request_field,
@@ -418,3 +420,97 @@ def _item_kept(visit: Visit) -> Reply | None:
     if visit.info.operation != "delete_conversation_item" or conversation is None:
         return None
     return reply_with(conversation.resource)
+
+
+_COMPACTION: Final = ("openai", "openresponses")
+"""The dialects that define the operation to compact."""
+
+
+def _of_compaction(change: Callable[[Json], None]) -> Callable[[Json, RequestInfo], None]:
+    """Return a hook that changes the result of a compaction."""
+    return lambda body, info: change(body) if info.operation == "compact" else None
+
+
+def _unsealed(output: list[Json]) -> list[Json]:
+    return [item for item in output if item["type"] != "compaction"]
+
+
+FAULTS.extend(
+    [
+        Fault(
+            id="compaction-without-item",
+            title="The output of a compaction has no compaction item.",
+            breaks=("STA-25",),
+            dialects=_COMPACTION,
+            other_reply=_of_compaction(lambda body: body.update(output=_unsealed(body["output"]))),
+        ),
+        Fault(
+            id="compaction-loses-user-messages",
+            title="The output of a compaction has no user messages, and the model does not know them.",
+            breaks=("STA-26", "STA-27"),
+            dialects=_COMPACTION,
+            other_reply=_of_compaction(lambda body: body.update(output=body["output"][-1:])),
+        ),
+        Fault(
+            id="compaction-item-first",
+            title="The output of a compaction begins with the compaction item.",
+            breaks=("STA-26",),
+            dialects=_COMPACTION,
+            other_reply=_of_compaction(lambda body: body["output"].reverse()),
+        ),
+    ]
+)
+
+
+@FAULTS.add("compacted-input-refused", "STA-13", hook="request", dialects=_COMPACTION)
+def _no_compacted(body: Json, _: RequestInfo) -> Json:
+    """Compaction items that the endpoint made are refused as input."""
+    items = body["input"] if isinstance(body["input"], list) else []
+    for index, item in enumerate(items):
+        if item.get("type") == "compaction" and str(item.get("id")).startswith("cmp_"):
+            raise ApiError(400, "The item cannot be read.", param=f"input[{index}]", code="invalid_value")
+    return body
+
+
+@FAULTS.add("compaction-without-model", "STA-24", "ERR-17", hook="override", dialects=_COMPACTION)
+def _any_model(visit: Visit) -> Reply | None:
+    """A compaction request without model is answered."""
+    body = visit.info.request.json() if visit.info.operation == "compact" else None
+    if not isinstance(body, dict) or "model" in body:
+        return None
+    return reply_with(empty_compaction())
+
+
+@FAULTS.add("unknown-response-compacted", "STA-06", hook="error", dialects=_COMPACTION)
+def _compaction_crashes(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
+    """Compacting an unknown response causes a server error."""
+    missing = info.operation == "compact" and has_code(body, "previous_response_not_found")
+    return (500, {"error": {**body["error"], "type": "server_error"}}) if missing else (status, body)
+
+
+@FAULTS.add("unknown-reference-ignored", "STA-28", hook="referenced")
+def _passed_over(found: Json | None, _: RequestInfo) -> Json | None:
+    """Item references with an unknown id are ignored."""
+    return {"type": "message", "role": "user", "content": ""} if found is None else found
+
+
+@FAULTS.add("include-refused-later", "STA-29", hook="override", dialects=("openai",))
+def _no_include(visit: Visit) -> Reply | None:
+    """Retrieve refuses include."""
+    if "include" in visit.info.request.path and visit.info.operation in ("response", "input_items"):
+        raise ApiError(400, "include is not supported.", param="include", code="unsupported_parameter")
+    return None
+
+
+@FAULTS.add("included-images-missing", "STA-30", hook="listing", dialects=("openai",))
+def _without_images(listing: Json, _: RequestInfo) -> None:
+    """Listed input items have no image_url, whatever include has."""
+    listing["data"] = [_imageless(item) for item in listing["data"]]
+
+
+def _imageless(item: Json) -> Json:
+    parts = item.get("content")
+    if not isinstance(parts, list):
+        return item
+    bare = [{**part, "image_url": None} if part.get("type") == "input_image" else part for part in parts]
+    return {**item, "content": bare}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import RequestInfo
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     FINAL,
@@ -13,6 +13,7 @@ from rejoinder.sandbox.fault import (
     Change,
     Fault,
     FaultList,
+    Visit,
     at_end,
     change_usage,
     changed,
@@ -163,3 +164,19 @@ def _fresh_only(response: Json, place: str, info: RequestInfo) -> None:
 def _uneven_turns(usage: Json) -> None:
     """The per-turn counts add up to more than the total."""
     usage["input_tokens_details"]["input_tokens_per_turn"] = [usage["input_tokens"], 1]
+
+
+@FAULTS.add("input-tokens-refuses-tools", "USG-14", hook="override", dialects=("openai",))
+def _no_tools(visit: Visit) -> Reply | None:
+    """The input_tokens operation refuses tools."""
+    body = visit.info.request.json() if visit.info.operation == "input_tokens" else None
+    if isinstance(body, dict) and body.get("tools"):
+        raise ApiError(400, "tools are not supported.", param="tools", code="unsupported_parameter")
+    return None
+
+
+@FAULTS.add("compaction-total-wrong", "USG-02", hook="other_reply", dialects=("openai", "openresponses"))
+def _wrong_total(body: Json, info: RequestInfo) -> None:
+    """total_tokens of a compaction is not the sum."""
+    if info.operation == "compact":
+        body["usage"]["total_tokens"] += 1

@@ -30,6 +30,7 @@ _ONLY: Final = {
     "vllm": ("stop", "seed", "min_p", "penalties", "structured_outputs", "render"),
 }
 """Features that one dialect has."""
+_NOT_NORTHSTAR: Final = ("compaction",)
 _NOT_OPENRESPONSES: Final = ("json_object", "custom_tools", "computer_tool", "retrieve", "cancel")
 _MANY: Final = (
     "streaming",
@@ -50,6 +51,7 @@ _OPERATIONS: Final = {
     "input_tokens": ("input_tokens", "POST"),
     "conversations": ("create_conversation", "POST"),
     "render": ("render", "POST"),
+    "compaction": ("compact", "POST"),
 }
 
 
@@ -58,6 +60,8 @@ def _dialects(feature: str) -> tuple[str, ...]:
     for dialect, names in _ONLY.items():
         if feature in names:
             return (dialect,)
+    if feature in _NOT_NORTHSTAR:
+        return ("openai", "openresponses")
     return ("northstar", "openai") if feature in _NOT_OPENRESPONSES else ()
 
 

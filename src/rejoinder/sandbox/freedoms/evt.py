@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import RequestInfo
+from rejoinder.sandbox.endpoint.reply import Piece, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import STREAMED, TEXT_DELTA, Events, EventsHook, is_of
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
@@ -126,16 +127,37 @@ FREEDOMS: Final = FreedomList(
 )
 
 
-@FREEDOMS.add(
-    "keepalive-events",
-    cite("openai-node", "ResponseKeepAliveEvent, which is ignored", "src/internal/responses/response-accumulator.ts"),
-    hook="events",
-    dialects=("openai",),
-    when=STREAMED,
+_KEEPALIVE: Final = cite(
+    "openai-node", "ResponseKeepAliveEvent, which is ignored", "src/internal/responses/response-accumulator.ts"
 )
+_IN_SILENCE: Final[Mapping[str, Any]] = {
+    "dialects": ("openai",),
+    "when": STREAMED,
+    "choice": "keepalive",
+    "argument": "No document says which fields the event has, or that it is replayed.",
+}
+
+
+@FREEDOMS.add("keepalive-events", _KEEPALIVE, hook="events", **_IN_SILENCE)
 def _keepalive(events: Events, _: RequestInfo) -> Events:
     """A stream has a keepalive event before its first text delta."""
     place = next((place for place, event in enumerate(events) if is_of(event, TEXT_DELTA)), None)
     if place is not None:
         events.insert(place, {"type": "keepalive"})
     return events
+
+
+@FREEDOMS.add("keepalive-unnumbered", _KEEPALIVE, hook="numbered", **_IN_SILENCE)
+def _unnumbered(events: Events, _: RequestInfo) -> Events:
+    """A stream has keepalive events without a sequence_number: the third, and the last but one."""
+    return [*events[:2], {"type": "keepalive"}, *events[2:-1], {"type": "keepalive"}, *events[-1:]]
+
+
+@FREEDOMS.add("keepalive-live", _KEEPALIVE, hook="body", **_IN_SILENCE)
+def _live(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
+    """A stream has a keepalive event with the number of the event before it, which its replay does not have."""
+    numbers = re.findall(rb'"sequence_number":(\d+)', b"".join(piece.data for piece in pieces[:2]))
+    if len(pieces) < 3 or not numbers:
+        return pieces
+    data = b'event: keepalive\ndata: {"type":"keepalive","sequence_number":%b}\n\n' % numbers[-1]
+    return [*pieces[:2], Piece(0.0, data), *pieces[2:]]
