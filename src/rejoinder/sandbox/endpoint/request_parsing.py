@@ -203,13 +203,6 @@ def _check_tools(body: Json) -> None:
         raise _invalid("tool_choice", "names a tool that is not among the tools")
 
 
-def _refused(error: SchemaError) -> ApiError:
-    param = param_of(error.pointer)
-    where = f"{param}: " if param else ""
-    code = "missing_required_parameter" if error.keyword == "required" else "invalid_value"
-    return ApiError(400, f"{where}{error.message}.", param=param, code=code)
-
-
 def _invalid(param: str, what: str) -> ApiError:
     return ApiError(400, f"{param} {what}.", param=param, code="invalid_value")
 
