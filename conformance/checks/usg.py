@@ -298,8 +298,9 @@ def _counted(case: CaseView) -> list[tuple[ExchangeView, int, ExchangeView]]:
     """
     pairs = []
     for view in case.views:
+        path = view.exchange.request.path.partition("?")[0].rstrip("/")
         count = get(view.exchange.json(), "input_tokens")
-        if view.operation != "input_tokens" or not view.exchange.ok or not is_integer(count):
+        if not path.endswith("/responses/input_tokens") or not view.exchange.ok or not is_integer(count):
             continue
         request = view.request
         pairs += [
