@@ -14,7 +14,7 @@ import msgspec
 
 from rejoinder import CATALOGUE_VERSION, __version__
 from rejoinder.budgets import PREFLIGHT_SECONDS
-from rejoinder.contract import extension_records
+from rejoinder.contract import DEFAULT_DIALECT, extension_records
 from rejoinder.errors import ExitCode, RejoinderError, RunWriteError, TargetError, UsageError
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Footer
@@ -58,6 +58,7 @@ class RunRecorder:
                 server=target.server,
                 form=target.form,
                 request=target.request.record(),
+                dialect_reason=target.chosen.reason if target.chosen else "",
             )
         self.write_header(described, **fields)
         for exchange in self.found:
@@ -121,6 +122,7 @@ class RunRecorder:
         When there is none, the run file is finished with what was gathered before the :class:`TargetError` is raised.
         Raises :class:`UsageError` when the two keys are the same.
         """
+        from rejoinder.wire.dialect_choice import AUTO
         from rejoinder.wire.target import find_target  # an HTTP client, which a recheck does not need
 
         if second_key is not None and second_key == key:
@@ -133,7 +135,7 @@ class RunRecorder:
             )
         except TargetError as error:
             self.found = error.exchanges
-            self.header(None, url=url, model=model, dialect=dialect)
+            self.header(None, url=url, model=model, dialect=DEFAULT_DIALECT if dialect == AUTO else dialect)
             self.footer(error.exit_code, problem=str(error))
             raise
         self.found = tuple(exchanges)

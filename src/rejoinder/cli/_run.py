@@ -22,11 +22,13 @@ from rejoinder.interrupts import interrupts
 from rejoinder.settings import KEY_VARIABLE, RATE_LIMIT, REQUEST_OPTIONS, RESEND, SECOND_KEY_VARIABLE, parse_rate
 
 if TYPE_CHECKING:
+    from rejoinder.cli._progress import Steps
     from rejoinder.conformance.baseline import Baseline
     from rejoinder.model.header import RequestRecord
     from rejoinder.model.runfile import Run
     from rejoinder.recorder import RunRecorder
     from rejoinder.wire.request_options import RequestOptions
+    from rejoinder.wire.target import Target
 
 RUNS: Final = "rejoinder-runs"
 
@@ -130,7 +132,10 @@ def endpoint_options(function: Function) -> Function:
     from rejoinder.contract import DEFAULT_DIALECT
 
     function = out_option(function)
-    text = "Dialect of the API to check against: a name from the list below, or the path of your own dialect file."
+    text = (
+        "Dialect of the API to check against: a name from the list below, the path of your own dialect file, or auto "
+        "to choose the one that fits the endpoint."
+    )
     function = dialect_option(text, DEFAULT_DIALECT, ENDPOINT)(function)
     model = click.option(
         "--model",
@@ -141,6 +146,17 @@ def endpoint_options(function: Function) -> Function:
     )
     url = click.argument("url", cls=Argument, description="Base URL of the API, with or without /v1.")
     return url(model(api_key_option(function)))
+
+
+def say_choice(steps: Steps, target: Target) -> None:
+    """Show why rejoinder chose the dialect, or which one would fit the endpoint better."""
+    from rejoinder.contract import dialect_label
+
+    if target.chosen is not None:
+        steps.say(f"Dialect chosen: {target.chosen.reason}")
+    elif target.better is not None:
+        better = target.better
+        steps.say(f"Hint: {better.reason}. --dialect {better.dialect} fits: {dialect_label(better.dialect)}")
 
 
 def request_options(function: Function) -> Function:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +23,7 @@ from rejoinder.cli._run import (
     recording,
     request_options,
     resend_option,
+    say_choice,
     second_key_option,
     select_option,
     timeout_option,
@@ -168,23 +171,16 @@ def command(
     rejoinder reruns the case of each failure to confirm it, and finds the smallest request that reproduces it. The
     report (report.html, junit.xml) and the run file (run.ndjson) go into the folder --out.
     """
-    from rejoinder.conformance.assess import rule_count
-    from rejoinder.conformance.judgement import select_rules
     from rejoinder.conformance.judging.official import PLAN as OFFICIAL
     from rejoinder.conformance.judging.official import load_suite
-    from rejoinder.contract import every_feature, load_dialect, read_features
+    from rejoinder.wire.dialect_choice import AUTO
 
     plan = "full" if certify else plan
     if plan == OFFICIAL and click.get_current_context().get_parameter_source("dialect") is ParameterSource.DEFAULT:
         dialect = load_suite().dialect
-    spec = load_dialect(dialect)
-    required = every_feature(spec) if certify else read_features(require, spec)
-    if required and not any(rule.id == "CAP-01" for rule in select_rules(select)):
-        raise UsageError("--select leaves out CAP-01, the rule for required features.", "Add CAP-01 to --select.")
-    if not rule_count(dialect, select):
-        raise UsageError(f'--select "{select}" matches no rule.', "`rejoinder rules` lists the rules.")
-    if required and plan in ("fuzz", OFFICIAL):
-        raise UsageError(f"Plan {plan} cannot test required features.", "Use --require with --plan quick or full.")
+    requirements = partial(_requirements, plan=plan, select=select, require=require, certify=certify)
+    if dialect != AUTO:
+        requirements(dialect)
     expected = load_baseline(baseline, strict=baseline_strict)
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     request = read_requests(sending, key, second_key)
@@ -199,7 +195,7 @@ def command(
             dialect=dialect,
             plan_name=plan,
             select=select,
-            required=required,
+            requirements=requirements,
             baseline=expected,
             strict=baseline_strict,
             reruns=0 if no_confirm else reruns,
@@ -208,6 +204,24 @@ def command(
         recorder.footer(result.exit_code, **result.footer)
     close_run(recorder)
     return result.exit_code
+
+
+def _requirements(dialect: str, *, plan: str, select: str, require: tuple[str, ...], certify: bool) -> frozenset[str]:
+    """Return the features that the endpoint must support; raises :class:`UsageError` for options that do not fit."""
+    from rejoinder.conformance.assess import rule_count
+    from rejoinder.conformance.judgement import select_rules
+    from rejoinder.conformance.judging.official import PLAN as OFFICIAL
+    from rejoinder.contract import every_feature, load_dialect, read_features
+
+    spec = load_dialect(dialect)
+    required = every_feature(spec) if certify else read_features(require, spec)
+    if required and not any(rule.id == "CAP-01" for rule in select_rules(select)):
+        raise UsageError("--select leaves out CAP-01, the rule for required features.", "Add CAP-01 to --select.")
+    if not rule_count(dialect, select):
+        raise UsageError(f'--select "{select}" matches no rule.', "`rejoinder rules` lists the rules.")
+    if required and plan in ("fuzz", OFFICIAL):
+        raise UsageError(f"Plan {plan} cannot test required features.", "Use --require with --plan quick or full.")
+    return required
 
 
 def check_endpoint(
@@ -226,7 +240,7 @@ def check_endpoint(
     model: str | None = None,
     budget: Budget | None = None,
     select: str = "*",
-    required: frozenset[str] = frozenset(),
+    requirements: Callable[[str], frozenset[str]] = lambda _: frozenset(),
     baseline: Baseline | None = None,
     strict: bool = False,
     seed: int = 0,
@@ -234,7 +248,8 @@ def check_endpoint(
 ) -> CheckResult:
     """Find the endpoint, send the plan, check, confirm, and write everything but the footer to the run file.
 
-    ``plan_name`` is the name of a plan, or ``fuzz``. ``reruns`` is how often the case of a failure is sent again
+    ``requirements`` returns the features that an endpoint of a dialect must support. ``plan_name`` is the name of a
+    plan, or ``fuzz``. ``reruns`` is how often the case of a failure is sent again
     (``None``: as often as the plan defines, 0: nothing is confirmed), ``resend`` whether a request is sent once more
     when its connection is lost before a response.
     """
@@ -256,6 +271,8 @@ def check_endpoint(
         dialect=dialect,
         deadline=timeout,
     )
+    dialect = target.dialect
+    required = requirements(dialect)
     fuzzing = plan_name == "fuzz"
     plan = (
         Plan("fuzz", ())
@@ -271,6 +288,7 @@ def check_endpoint(
     )
     model_text = f"model {target.model}" if target.model else "no model in requests"
     steps.say(f"{target.url}, {model_text}, dialect {dialect_label(dialect)}")
+    say_choice(steps, target)
     if fuzzing:
         budget = budget or DEFAULT_BUDGET
         tokens = "" if budget.requests is None else f", at most {most_tokens(budget.requests):,} output tokens"

@@ -12,7 +12,7 @@ import click
 from rejoinder.budgets import PREFLIGHT_LEAST
 from rejoinder.cli._help import OUTPUT, GroupedOption, Page
 from rejoinder.cli._progress import Steps
-from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording
+from rejoinder.cli._run import close_run, endpoint_options, quiet_option, read_key, recording, say_choice
 from rejoinder.cli._terminal import echo
 from rejoinder.errors import EXIT_CODES, ExitCode
 from rejoinder.formatting import format_rate, format_seconds, plural
@@ -122,12 +122,13 @@ def command(
     rejoinder also checks the measured responses against the API contract. A response does not count as a success if it
     breaks a MUST rule and its content is lost or cannot be read. Other broken rules are shown beside the figures.
     """
-    from rejoinder.contract import load_dialect
+    from rejoinder.contract import DEFAULT_DIALECT, load_dialect
     from rejoinder.load.plan import make_plan
+    from rejoinder.wire.dialect_choice import AUTO
 
     names = {one.flag.replace("-", "_"): name for name, one in all_options().items() if one.flag}
     given = {names[flag]: value for flag, value in flags.items() if value is not None and value != ()}
-    plan = make_plan(url, {**given, "dialect": dialect})
+    plan = make_plan(url, {**given, "dialect": DEFAULT_DIALECT if dialect == AUTO else dialect})
     key = read_key(api_key_env)
     request = plan.settings.request_options(key)
     with recording(out) as record, Steps(quiet=quiet) as steps:
@@ -135,7 +136,9 @@ def command(
         deadline = max(PREFLIGHT_LEAST, plan.settings.idle_timeout)
         target = record.discover(url, key=key, request=request, model=model, dialect=dialect, deadline=deadline)
         form = target.form.input.value
-        settings = replace(plan.settings, url=target.url, model=target.model or "", input_form=form)
+        dialect = target.dialect
+        settings = replace(plan.settings, url=target.url, model=target.model or "", input_form=form, dialect=dialect)
+        say_choice(steps, target)
         if traits := target.form.traits(load_dialect(dialect).usual_form):
             steps.say(f"Request form: {', '.join(traits)}")
         other = None

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     ],
 )
 @run_argument
-@dialect_option("Dialect to check against. Default: the dialect of RUN.")
+@dialect_option(
+    "Dialect to check against: a name, a dialect file, or auto for the one that fits. Default: the dialect of RUN."
+)
 @select_option
 @baseline_options
 @out_option
@@ -60,10 +62,14 @@ def command(
     from rejoinder.conformance.judgement import settle_losses
     from rejoinder.model.header import RecheckedRun
     from rejoinder.reports import diff_runs, render_diff_text
+    from rejoinder.wire.dialect_choice import AUTO, choose
 
     old = read_recorded(run)
     header = old.header
-    held_to = dialect or header.target.dialect
+    chosen = choose(old.exchanges) if dialect == AUTO else None
+    held_to = chosen.dialect if chosen else dialect or header.target.dialect
+    if chosen:
+        echo(chosen.sentence)
     if not rule_count(held_to, select):
         raise UsageError(f'--select "{select}" matches no rule.', "`rejoinder rules` lists the rules.")
     if not old.exchanges:
@@ -80,7 +86,9 @@ def command(
             dialect=header.target.dialect,
         )
         recorder.write_header(
-            msgspec.structs.replace(header.target, dialect=held_to),
+            msgspec.structs.replace(
+                header.target, dialect=held_to, dialect_reason=chosen.reason if chosen else header.target.dialect_reason
+            ),
             plan=header.plan,
             select=select,
             seed=header.seed,

@@ -56,6 +56,7 @@ from rejoinder.contract._schemas import SchemaVariant, load_schema, request_sche
 from rejoinder.contract._sentences import Sentence, documents_with_sentences, load_sentences
 from rejoinder.contract._source import (
     DEFAULT_DIALECT,
+    Mark,
     dialect_family,
     dialect_label,
     dialect_names,
@@ -71,6 +72,7 @@ __all__ = [
     "Feature",
     "Follows",
     "Harm",
+    "Mark",
     "Operation",
     "Reading",
     "Requested",

@@ -17,7 +17,7 @@ from rejoinder.contract._operations import Operation, operations_of
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._rules import Rule
 from rejoinder.contract._schemas import Schema, SchemaVariant, event_definitions, schema_of, variant_of
-from rejoinder.contract._source import DEFAULT_DIALECT, Source, dialect_names
+from rejoinder.contract._source import DEFAULT_DIALECT, Mark, Source, dialect_names
 from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import UsageError, suggest
 from rejoinder.model.base_form import BaseForm, InputForm
@@ -86,7 +86,8 @@ class Dialect:
     ``dialects/northstar.toml``); ``events`` maps every known event type to its :class:`EventSpec`. ``lineage``
     names the dialect and those that it stands on, nearest first; ``family`` those of them whose rows of rules, faults
     and freedoms apply here. ``operations`` are its operations beside create. ``verified`` names the product and version
-    that the dialect was checked against, ``not_run`` what of the dialect that version lacks.
+    that the dialect was checked against, ``not_run`` what of the dialect that version lacks. ``marks`` are what
+    endpoints of the dialect show of themselves.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Dialect:
     family: tuple[str, ...]
     verified: str
     not_run: tuple[str, ...]
+    marks: tuple[Mark, ...]
     operations: Mapping[str, Operation] = field(repr=False)
     _from: Source = field(repr=False)
 
@@ -263,6 +265,7 @@ def _build(source: Source) -> Dialect:
         family=source.family,
         verified=source.verified,
         not_run=source.not_run,
+        marks=source.marks,
         operations=operations_of(source),
         _from=source,
     )

@@ -13,6 +13,10 @@ says nothing), and has:
 ``inherits_rules``
     whether the rows of rules, faults and freedoms for the base apply where there are none for this dialect. A custom
     dialect always inherits them.
+``[[mark]]``
+    what endpoints of the dialect show of themselves, for ``--dialect auto``: ``at``, a JSON pointer into what an
+    endpoint sent (``/headers/NAME``, ``/version``, ``/models``, ``/response``), ``matches``, a regular expression for
+    the value there (any value without it), and ``says``, the fact in words.
 ``verified``, ``not_run``
     the product and version that the dialect was checked against, and what of the dialect that version lacks.
 ``[stream]``, ``[response]``, ``[request]``
@@ -48,6 +52,15 @@ _TEXTS: Final = ("name", "title", "summary", "source", "verified")
 _LISTS: Final = ("aliases", "not_run")
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What endpoints of a dialect show of themselves; see ``[[mark]]`` above."""
+
+    at: str
+    says: str
+    matches: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """A dialect file on top of its bases; the same object as long as the file says the same.
@@ -73,6 +86,7 @@ class Source:
     family: tuple[str, ...]
     verified: str
     not_run: tuple[str, ...]
+    marks: tuple[Mark, ...]
     parameters: Mapping[str, Mapping[str, Any]]
     schemas: Mapping[str, tuple[str, Mapping[str, Any]]]
     overlays: tuple[tuple[str, Mapping[str, Any]], ...]
@@ -192,7 +206,7 @@ def _schema_files(file: str, text: str) -> Mapping[str, str]:
 def _parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] = ()) -> Source:
     raw = _raw(file, text)
     for key in raw:
-        if key not in (*_TEXTS, *_LISTS, *TABLES, "base", "inherits_rules", "schemas", "overlay"):
+        if key not in (*_TEXTS, *_LISTS, *TABLES, "base", "inherits_rules", "mark", "schemas", "overlay"):
             raise fail(file, f"/{key}", key, "a dialect file has no such key")
     for key in (*_TEXTS, "base"):
         if key in raw and (not isinstance(raw[key], str) or not raw[key]):
@@ -225,6 +239,7 @@ def _parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] 
         family=(name, *(base.family if base and _inherits(file, name, raw) else ())),
         verified=str(raw.get("verified", "")),
         not_run=tuple(raw.get("not_run", ())),
+        marks=tuple(_marks(file, raw)),
         parameters={table: _table(file, table, raw, base) for table in TABLES},
         schemas={**(base.schemas if base else {}), **schemas},
         overlays=(*_without(base.overlays if base else (), schemas), (file, overlays)),
@@ -247,6 +262,26 @@ def _without(
     """Yield the overlays of the bases that still apply: those on schemas that are not replaced as a whole."""
     for file, overlay in overlays:
         yield file, {name: table for name, table in overlay.items() if name not in schemas}
+
+
+def _marks(file: str, raw: Mapping[str, Any]) -> Iterator[Mark]:
+    rows = raw.get("mark", [])
+    if not isinstance(rows, list):
+        raise fail(file, "/mark", "mark", "it must be a list of tables")
+    for number, row in enumerate(rows):
+        where = f"/mark/{number}"
+        if not isinstance(row, dict) or not all(isinstance(value, str) and value for value in row.values()):
+            raise fail(file, where, "mark", "it must be a table of non-empty strings")
+        for key in row:
+            if key not in ("at", "says", "matches"):
+                raise fail(file, f"{where}/{key}", key, "a mark has at, says and matches only")
+        if not row.get("at", "").startswith("/") or "says" not in row:
+            raise fail(file, where, "mark", "it needs says, and a JSON pointer as at")
+        try:
+            re.compile(row.get("matches", ""))
+        except re.error as error:
+            raise fail(file, f"{where}/matches", "matches", f"invalid regular expression: {error}") from error
+        yield Mark(**row)
 
 
 def _inherits(file: str, name: str, raw: Mapping[str, Any]) -> bool:

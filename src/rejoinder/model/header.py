@@ -39,6 +39,7 @@ class RunTarget(Struct, kw_only=True, omit_defaults=True):
         USUAL_FORM
     )
     request: Annotated[RequestRecord | None, about("what was added to every request, if anything")] = None
+    dialect_reason: Annotated[str, about("why rejoinder chose the dialect (--dialect auto)")] = ""
 
 
 class ReplayedFinding(Struct, kw_only=True):

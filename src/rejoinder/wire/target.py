@@ -25,6 +25,7 @@ from rejoinder.model.exchange import NO_CONNECTION, NO_HANDSHAKE, Exchange, Outc
 from rejoinder.wire.address import candidate_addresses, parse_address
 from rejoinder.wire.base_form import fit_body
 from rejoinder.wire.client import Client, ClientOptions
+from rejoinder.wire.dialect_choice import AUTO, STREAM, VERSION, Choice, choose
 from rejoinder.wire.headers import key_header
 from rejoinder.wire.pacing import BUSY, MAX_WAIT, Pacer, retry_after
 from rejoinder.wire.redact import MIN_SECRET
@@ -59,7 +60,7 @@ class Target:
     ``second_key``, that of another tenant, never show in a ``repr``. ``dialect`` is the name of the dialect it is
     judged by. ``models`` are the ids that the endpoint lists, ``server`` its Server header, ``warnings`` sentences on
     what the preflight found odd. ``form`` is the form of a request that it accepts, ``request`` what every request has
-    besides.
+    besides. ``chosen`` says why rejoinder chose the dialect, ``better`` which other dialect fits the endpoint better.
     """
 
     url: str
@@ -72,6 +73,8 @@ class Target:
     second_key: str | None = field(default=None, repr=False)
     form: BaseForm = USUAL_FORM
     request: RequestOptions = field(default_factory=RequestOptions)
+    chosen: Choice | None = None
+    better: Choice | None = None
 
     def path(self, *parts: str, collection: str = RESPONSES) -> str:
         """Return the absolute path of the create endpoint, or of what ``parts`` name below it, query included.
@@ -124,6 +127,9 @@ async def find_target(
     other forms of ``input``, without a model that nobody named, without ``max_output_tokens``. A Retry-After of up to
     30 seconds is waited out, as long as all such waits of a request fit into ``deadline``.
 
+    With the dialect :data:`~rejoinder.wire.dialect_choice.AUTO` up to five more requests are sent, which show which
+    dialect fits.
+
     ``request`` is what a user adds to every request. A client is made from ``key``, ``request`` and ``options`` and
     closed again, unless ``client`` is given, which then must have been made for the same host, key and options.
     ``pacer`` says when requests may start; by default the rate limit of ``request`` does.
@@ -143,16 +149,25 @@ async def find_target(
     else:
         owned = None
     pacer = pacer or Pacer(request.rate_limit)
-    search = _TargetFinder(client, key, model, dialect, deadline, request, pacer)
+    first = DEFAULT_DIALECT if dialect == AUTO else dialect
+    search = _TargetFinder(client, key, model, first, deadline, request, pacer)
     try:
         for candidate in candidates:
             target = await search.try_at(candidate, last=candidate == candidates[-1])
+            if target is not None and dialect == AUTO:
+                target = await search.choose(target)
             if target is not None:
-                return target, search.exchanges
+                return replace(target, better=_better(target, search.exchanges)), search.exchanges
     finally:
         if owned is not None:
             await owned.aclose()
     return _unreachable()
+
+
+def _better(target: Target, exchanges: list[Exchange]) -> Choice | None:
+    """Return the dialect that the endpoint marks as its own, if that is not the one in use."""
+    choice = choose(exchanges)
+    return choice if choice.clear and choice.dialect not in load_dialect(target.dialect).lineage else None
 
 
 def _unreachable() -> NoReturn:
@@ -262,6 +277,23 @@ class _TargetFinder:
             warnings=tuple(warnings),
             form=found.form,
         )
+
+    async def choose(self, target: Target) -> Target:
+        """Return the target with the dialect that fits it, after two more requests.
+
+        They are ``GET /version``, and the smallest good request as a stream. If the dialect writes requests in another
+        form than the default one, the endpoint is tried again in that form.
+        """
+        root = parse_address(target.url)
+        root = root._replace(path=re.sub(r"(/v1)?/responses/?$", "", root.path))
+        await self._send("GET", root.below("/version"), None, VERSION, min(MODELS_SECONDS, self.deadline))
+        await self._attempt(target, target.form, target.model, streamed=True, role=STREAM)
+        choice = choose(self.exchanges)
+        usual, self.dialect = load_dialect(self.dialect).usual_form, choice.dialect
+        found = target
+        if load_dialect(choice.dialect).usual_form != usual:
+            found = await self.try_at(target.url, last=True) or target
+        return replace(found, dialect=choice.dialect, chosen=choice)
 
     async def _attempt(
         self, target: Target, form: BaseForm, model: str | None, *, streamed: bool = False, role: str = "form"

@@ -172,6 +172,8 @@ def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
     reasoning = body.get("reasoning") or {}
     response["reasoning"] = {"effort": None, "summary": None, **deepcopy(reasoning)}
     response["tools"] = [_whole_tool(tool) for tool in response["tools"]]
+    for name in dialect.response["required"]:
+        response.setdefault(name, None)
     if resolved.conversation is not None:
         response["conversation"] = {"id": resolved.conversation}
     return response
