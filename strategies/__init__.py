@@ -28,6 +28,7 @@ from rejoinder.strategies.bodies import (
     tools,
 )
 from rejoinder.strategies.encode import to_bytes
+from rejoinder.strategies.measuring import Variety, measure, variety
 from rejoinder.strategies.profile import EndpointProfile
 from rejoinder.strategies.reduce import Reduction, empty_lists, minimise, minimise_bytes
 from rejoinder.strategies.replies import event_streams, output_items, response_objects, to_sse, unfold
@@ -57,6 +58,7 @@ __all__ = [
     "GeneratedCase",
     "Mutant",
     "Reduction",
+    "Variety",
     "changed",
     "classify",
     "content_parts",
@@ -70,6 +72,7 @@ __all__ = [
     "from_contract",
     "input_items",
     "invalid_requests",
+    "measure",
     "minimise",
     "minimise_bytes",
     "one_change",
@@ -89,5 +92,6 @@ __all__ = [
     "tools",
     "unfold",
     "variants",
+    "variety",
     "without_source",
 ]

@@ -26,15 +26,15 @@ def sample(strategy: SearchStrategy[Any], n: int, *, seed: int = 0) -> list[Any]
     before, attempt = -1, 0
     while before < len(found) < n:
         before = len(found)
-        for value in _drawn(strategy, max(n - before, _TRIES), seed=f"{seed}/{attempt}" if attempt else seed):
+        for value in drawn(strategy, max(n - before, _TRIES), seed=f"{seed}/{attempt}" if attempt else seed):
             found.setdefault(repr(value), value)
         attempt += 1
     return list(found.values())[:n]
 
 
-def _drawn(strategy: SearchStrategy[Any], n: int, *, seed: int | str) -> list[Any]:
-    """Return ``n`` values of a strategy, some of which may be equal."""
-    drawn: list[Any] = []
+def drawn(strategy: SearchStrategy[Any], n: int, *, seed: int | str) -> list[Any]:
+    """Return ``n`` values of a strategy, drawn independently of each other: some of them may be equal."""
+    found: list[Any] = []
 
     @hypothesis.seed(seed)
     @settings(
@@ -49,8 +49,8 @@ def _drawn(strategy: SearchStrategy[Any], n: int, *, seed: int | str) -> list[An
     )
     @given(strategy)
     def collect(value: Any) -> None:
-        if len(drawn) < n:
-            drawn.append(value)
+        if len(found) < n:
+            found.append(value)
 
     collect()
-    return drawn
+    return found

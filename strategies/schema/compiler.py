@@ -204,7 +204,7 @@ class Compiler:
             plan.chosen = direct(listed(_pairs(self._wide(light)), 0, 2 * _OF_WIDE))
         plan.optional = [(item.name, self._table(item)) for item in optional]
         if node.dependent or node.smallest or node.largest is not None:
-            plan.limits = _Limits(
+            plan.limits = _FieldLimits(
                 node, {item.name: self.strategy(item.node, item.name) for item in node.fields if not item.required}
             )
         return _objects(plan)
@@ -320,7 +320,7 @@ def listed(items: SearchStrategy[Any], smallest: int, largest: int) -> SearchStr
     return _lists(direct(items), _Table(lengths, "length"))
 
 
-class _Limits:
+class _FieldLimits:
     """What binds the fields of an object to each other: how many there are, and which require which."""
 
     def __init__(self, node: Object, optional: dict[str, SearchStrategy[Any]]) -> None:
@@ -358,7 +358,7 @@ class _Plan:
         self.required = required
         self.optional: list[tuple[str, _Table]] = []
         self.chosen: SearchStrategy[list[tuple[str, Any]]] | None = None
-        self.limits: _Limits | None = None
+        self.limits: _FieldLimits | None = None
 
     def __repr__(self) -> str:
         return self.name

@@ -33,6 +33,8 @@ _SHORT: Final = 80
 _LONG: Final = 4096
 #: Bounds up to this length are met exactly in drawn texts; larger ones in :mod:`rejoinder.strategies.sets.edge`.
 _LONGEST_END: Final = 4096
+#: How far from its bounds a number is that is just inside of them.
+_STEP: Final = 1e-6
 #: Code points of texts: enough of every kind that software handles in its own way, so that all of them are drawn.
 _CODE_POINTS: Final[tuple[tuple[int, int], ...]] = (
     (0x00, 0xFF),  # ASCII and Latin-1, with all control characters
@@ -102,9 +104,6 @@ def alternatives(schema: Mapping[str, Any]) -> list[Alternative]:
         return constants((False, True))
     if kind == "string":
         return _strings(schema)
-    if "multipleOf" in schema:
-        low, high = _integer_bounds(schema)
-        return [Alternative(1, from_schema({**schema, "minimum": low, "maximum": high}))]
     return _integers(schema) if kind == "integer" else _numbers(schema)
 
 
@@ -169,11 +168,6 @@ def repeated(unit: str, length: int) -> str:
     return (unit * (length // len(unit) + 1))[:length]
 
 
-def _integer_bounds(schema: Mapping[str, Any]) -> tuple[int, int]:
-    low, high = _bounds(schema)
-    return math.ceil(low), math.floor(high)
-
-
 def _bounds(schema: Mapping[str, Any]) -> tuple[float, float]:
     """Return the smallest and the largest number; where the schema names none, one that every JSON stack takes."""
     step = 1 if schema["type"] == "integer" else 0
@@ -203,30 +197,43 @@ def ends(schema: Mapping[str, Any]) -> tuple[Any, ...]:
         )
     low, high = _bounds(schema)
     whole = schema["type"] == "integer"
+    step = schema.get("multipleOf", 1 if whole else _STEP)
     found: list[float] = []
     if {"minimum", "exclusiveMinimum"} & schema.keys():
-        low = math.ceil(low) if whole else low
-        found += [low, low + 1 if whole else math.nextafter(low, math.inf)]
+        low = math.ceil(low / step) * step if whole else low
+        found += [low, low + step]
     if {"maximum", "exclusiveMaximum"} & schema.keys():
-        high = math.floor(high) if whole else high
-        found += [high - 1 if whole else math.nextafter(high, -math.inf), high]
+        high = math.floor(high / step) * step if whole else high
+        found += [high - step, high]
+    if not whole and "multipleOf" in schema:
+        found = []  # floating-point numbers are no exact multiples
     return tuple(sorted({number for number in found if low <= number <= high}))
 
 
 def _integers(schema: Mapping[str, Any]) -> list[Alternative]:
-    low, high = _integer_bounds(schema)
-    found = [Alternative(12, st.integers(low, high))]
-    at_ends = ends(schema)
-    return [*found, Alternative(2, st.sampled_from(at_ends), extreme=True)] if at_ends else found
+    low, high = _bounds(schema)
+    step = schema.get("multipleOf", 1)
+    usual: SearchStrategy[Any]
+    if step == int(step):
+        multiples = st.integers(math.ceil(low / step), math.floor(high / step))
+        usual = multiples if step == 1 else multiples.map(int(step).__mul__)
+    else:
+        usual = from_schema({**schema, "minimum": low, "maximum": high})
+    return _with_ends([Alternative(12, usual)], schema)
 
 
 def _numbers(schema: Mapping[str, Any]) -> list[Alternative]:
     low, high = _bounds(schema)
+    if "multipleOf" in schema:
+        return [Alternative(1, from_schema({**schema, "minimum": low, "maximum": high}))]
     first, last = max(math.ceil(low), -1000), min(math.floor(high), 1000)
     found = [Alternative(6, st.integers(first, last))] if first <= last else []
-    found.append(Alternative(6, st.floats(low, high, allow_nan=False)))
+    return _with_ends([*found, Alternative(6, st.floats(low, high, allow_nan=False))], schema)
+
+
+def _with_ends(found: list[Alternative], schema: Mapping[str, Any]) -> list[Alternative]:
     at_ends = ends(schema)
-    return [*found, Alternative(2, st.sampled_from(at_ends), extreme=True)] if at_ends else found
+    return [*found, Alternative(4, st.sampled_from(at_ends), extreme=True)] if at_ends else found
 
 
 _TEXT: Final = st.text(ALPHABET, max_size=_SHORT)

@@ -223,7 +223,7 @@ class _Permissive:
         """Yield the faults below a pointer: those that any body can have, then those that break a limit."""
         yield from _faults(_at(body, below), below, "")
         if self.limited:
-            yield from _Limits(below).faults(self.root, body, None, None, "", "")
+            yield from _LimitBreaker(below).faults(self.root, body, None, None, "", "")
 
 
 def _at(body: Any, pointer: str) -> Any:
@@ -303,7 +303,7 @@ def _value_faults(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_limited(node: Node, seen: set[Node]) -> bool:
-    """Return whether the schema limits any value: whether it has a keyword that :class:`_Limits` can break."""
+    """Return whether the schema limits any value: whether it has a keyword that :class:`_LimitBreaker` can break."""
     if node in seen:
         return False
     seen.add(node)
@@ -321,7 +321,7 @@ def _is_limited(node: Node, seen: set[Node]) -> bool:
     return False
 
 
-class _Limits:
+class _LimitBreaker:
     """Makes faults that break one limit of the schema: each is one step beyond it."""
 
     def __init__(self, below: str) -> None:
