@@ -326,7 +326,10 @@ def counting_agrees(case: CaseView) -> Iterator[Problem]:
 
 
 def _count_requests(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
-    """Return the requests to the input_tokens operation, each with a create request that has the same fields."""
+    """Return the requests to the input_tokens operation, each with a create request that has the same fields.
+
+    A field that create does not have, such as ``personality``, may be added.
+    """
     pairs = []
     for view in case.views:
         if view.operation != "input_tokens" or not is_answer(status_code(view)) or not view.request:
@@ -335,7 +338,11 @@ def _count_requests(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
             other
             for other in case.views
             if response_of(other) is not None
-            and all(other.request.get(name) == value for name, value in view.request.items())
+            and all(
+                other.request.get(name) == value
+                for name, value in view.request.items()
+                if name in view.dialect.parameters
+            )
         ]
         pairs += [(view, same[0])] if same else []
     return pairs

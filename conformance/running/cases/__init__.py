@@ -39,7 +39,7 @@ _ORDER: Final = (
     *("tools.refused", "tools.undeclared", "tools.unknown-call", "twin.", "tools.", "tools.refused-answer"),
     *("format.", "tools.forced-", "tools.computer", "roundtrip.", "forms."),
     "operations.",
-    *("state.", "background.", "meaning.", "meaning.previous-input-messages", "meaning.prompt-variables"),
+    *("usage.", "state.", "background.", "meaning.", "meaning.previous-input-messages", "meaning.prompt-variables"),
     *("meaning.parallel-calls", "meaning.rounds-of-calls", "meaning.chains", "meaning.deleted"),
     *("meaning.next-instructions", "parameters.", "parameters.sampling", "parameters.priority"),
     *("parameters.response-messages", "isolation."),

@@ -23,6 +23,7 @@ from rejoinder.conformance.running.case import (
     continuing,
     greeting,
     liveness_request,
+    operation_request,
     plain_and_streamed,
     refused,
     response_id,
@@ -427,18 +428,25 @@ def _prompt() -> Slot:
 
 def _of_operations(context: CaseContext) -> Iterator[PlannedCase]:
     """Yield, for each operation beside create, requests with malformed ids, parameters, bodies and methods."""
+    operations = context.dialect.operations
     paths: set[tuple[str, ...]] = set()
-    for operation in context.dialect.operations.values():
-        by_id = "response_id" in operation.ids
-        requests = [RequestSpec(Role.FIRST, greeting(context))] if by_id else []
-        requests += _malformed_ids(operation)
-        requests += _malformed_queries(operation)
+    for operation in operations.values():
+        requests: list[RequestSpec] = []
+        talks = "conversation_id" in operation.ids and "create_conversation" in operations
+        if "response_id" in operation.ids:
+            requests.append(RequestSpec(Role.FIRST, greeting(context)))
+        if talks:
+            requests.append(operation_request(context, Role.TALK_CREATED, "create_conversation", body={}))
+        requests += _malformed_ids(context, operation)
+        requests += _malformed_queries(context, operation)
         requests += _malformed_bodies(context, operation)
         if operation.segments not in paths:
             paths.add(operation.segments)
-            requests.append(_request_to(operation, "put", method="PUT", tags=(Tag.WRONG_METHOD,)))
+            requests.append(replace(_request_to(context, operation, "put", tags=(Tag.WRONG_METHOD,)), method="PUT"))
         if operation.body is not None:
             requests.append(liveness_request(context))
+        if talks:
+            requests.append(_request_to(context, operations["delete_conversation"], Role.TALK_DELETED))
         yield PlannedCase(
             f"refused.operations.{operation.name}",
             f"Requests to {operation.name} with malformed ids, parameters, bodies and an unsupported method.",
@@ -453,48 +461,45 @@ _MALFORMED: Final[Mapping[str, str]] = {
     "nul": "a\0b",
     "long": "resp_" + "0" * 400,
 }
-_ID_PREFIXES: Final[Mapping[str, str]] = {"response_id": "resp_", "conversation_id": "conv_", "item_id": "msg_"}
+_MADE_BY: Final[Mapping[str, str]] = {"response_id": Role.FIRST, "conversation_id": Role.TALK_CREATED}
+"""The requests of a case that make what an id in a path names. Nothing makes other ids, which are unknown."""
 
 
-def _request_to(operation: Operation, role: str, *, id: str | None = None, **fields: Any) -> RequestSpec:
-    """Return a request for an operation, with this id or the id of the first response of the case, where it has one."""
-    collection, *below = operation.segments
+def _request_to(
+    context: CaseContext, operation: Operation, role: str, *, id: str | None = None, **fields: Any
+) -> RequestSpec:
+    """Return a request for an operation, with this id in all places or those that the case made."""
 
-    def named(identity: str) -> tuple[str, ...]:
-        return tuple(identity if step.startswith("{") else step for step in below)
+    def named(replies: Replies, name: str) -> str | None:
+        made_by = _MADE_BY.get(name)
+        return response_id(replies, made_by) if made_by else f"{name.removesuffix('_id')}_rejoinder"
 
-    def path(replies: Replies) -> tuple[str, ...] | None:
-        known = response_id(replies, Role.FIRST)
-        return None if known is None else named(known)
+    def ids(replies: Replies) -> tuple[str, ...] | None:
+        if id is not None:
+            return (id,) * len(operation.ids)
+        found = [named(replies, name) for name in operation.ids]
+        known = tuple(identity for identity in found if identity is not None)
+        return known if len(known) == len(found) else None
 
-    if id is None and "response_id" in operation.ids:
-        return RequestSpec(role, path=path, collection=collection, **fields)
-    usual = f"{_ID_PREFIXES.get(operation.ids[-1], '')}rejoinder" if operation.ids else ""
-    return RequestSpec(role, path=named(usual if id is None else id), collection=collection, **fields)
+    return operation_request(context, role, operation.name, ids, **fields)
 
 
-def _malformed_ids(operation: Operation) -> Iterator[RequestSpec]:
+def _malformed_ids(context: CaseContext, operation: Operation) -> Iterator[RequestSpec]:
     # A second delete may succeed like the first, so what is not there may be deleted.
     tags = (Tag.EDGE,) if operation.method == "DELETE" else (Tag.INVALID,)
     for name, identity in _MALFORMED.items() if operation.ids else ():
         body: Any = None if operation.body is None else {}
-        yield _request_to(operation, f"id-{name}", id=identity, method=operation.method, body=body, tags=tags)
+        yield _request_to(context, operation, f"id-{name}", id=identity, body=body, tags=tags)
 
 
-def _malformed_queries(operation: Operation) -> Iterator[RequestSpec]:
+def _malformed_queries(context: CaseContext, operation: Operation) -> Iterator[RequestSpec]:
     parameters = (operation.query or {}).get("properties", {})
     # A parameter of streams need not be read where the reply is none.
     tags = (Tag.EDGE,) if "stream" in parameters else (Tag.INVALID,)
     for name, schema in parameters.items():
         for value in _wrong_values(schema):
-            query = f"{name}={value}"
-            yield _request_to(
-                operation,
-                f"query-{name}-{value}",
-                method=operation.method,
-                query=query,
-                tags=(*tags, wrong_field(name)),
-            )
+            role, query = f"query-{name}-{value}", f"{name}={value}"
+            yield _request_to(context, operation, role, query=query, tags=(*tags, wrong_field(name)))
 
 
 def _wrong_values(schema: Mapping[str, Any]) -> Iterator[str]:
@@ -533,4 +538,4 @@ def _malformed_bodies(context: CaseContext, operation: Operation) -> Iterator[Re
                 bodies[f"wrong-{name}"] = ({**base, name: wrong}, name)
     for role, (body, field) in bodies.items():
         tags = (Tag.INVALID, *((wrong_field(field),) if field else ()))
-        yield _request_to(operation, role, method=operation.method, body=body, tags=tags)
+        yield _request_to(context, operation, role, body=body, tags=tags)
