@@ -5,6 +5,7 @@ For a load that runs where the server runs, and has no DCGM exporter beside it. 
 
 from __future__ import annotations
 
+import contextlib
 from importlib import import_module
 from typing import Any
 
@@ -36,10 +37,18 @@ class Gpus:
         library = self._library
         use = self._all(lambda handle: library.nvmlDeviceGetUtilizationRates(handle).gpu)
         power = self._all(lambda handle: library.nvmlDeviceGetPowerUsage(handle) / 1e3)
-        memory = self._all(lambda handle: library.nvmlDeviceGetMemoryInfo(handle).used / 2**20)
+        memory = self._all(lambda handle: self._used(handle) / 2**20)
         found = {"gpu_percent": sum(use) / len(use)} if use else {}
         found |= {"gpu_power": sum(power)} if power else {}
         return found | ({"gpu_memory": sum(memory)} if memory else {})
+
+    def _used(self, handle: Any) -> int:
+        """Return the bytes in use as ``nvidia-smi`` counts them: without those that the driver reserves."""
+        version = getattr(self._library, "nvmlMemory_v2", None)
+        if version is not None:
+            with contextlib.suppress(self._library.NVMLError):  # drivers before 510
+                return int(self._library.nvmlDeviceGetMemoryInfo(handle, version=version).used)
+        return int(self._library.nvmlDeviceGetMemoryInfo(handle).used)
 
     def _all(self, ask: Any) -> list[float]:
         found = []

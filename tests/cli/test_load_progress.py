@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -67,3 +68,14 @@ def test_requests_that_are_awaited_are_not_yet_analysed_as_a_step() -> None:
     assert shown(numbered, at(10, 1000, 8, 500))[1:] == [
         "  Loading: 992 of 2,000 requests, 99/s, 500 analysed, 8 in flight, 0:10 left"
     ]
+
+
+def test_a_step_of_a_search_takes_as_long_as_it_says_not_as_the_search_asks() -> None:
+    file, clock = StringIO(), Clock()
+    asked = replace(TIMED, duration=4.0)
+    with Steps(console=Console(file=file, width=200, highlight=False), clock=clock) as steps:
+        begin_step(steps, "Loading, 1 requests/s", replace(asked, duration=20.0))
+        for t in (6, 12):
+            clock.now = t
+            show_progress(steps, asked, at(t, t, 0, t))
+    assert [line.rpartition(", ")[2] for line in file.getvalue().splitlines()[1:]] == ["0:14 left", "0:08 left"]

@@ -197,12 +197,13 @@ class NVMLError(Exception):
 
 
 class FakeNvml:
-    """A host with two GPUs, of which the second does not tell its power."""
+    """A host with two GPUs. The second does not tell its power, and its memory includes what the driver reserves."""
 
     NVMLError = NVMLError
 
     def __init__(self, count: int = 2, broken: bool = False) -> None:
         self.count, self.broken = count, broken
+        self.nvmlMemory_v2 = 2
 
     def nvmlInit(self) -> None:  # noqa: N802
         if self.broken:
@@ -222,20 +223,23 @@ class FakeNvml:
             raise NVMLError("Not Supported")
         return 250_500
 
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
-        return SimpleNamespace(used=(1 + handle) << 30)
+    def nvmlDeviceGetMemoryInfo(self, handle: int, version: int = 0) -> SimpleNamespace:  # noqa: N802
+        if version and handle:
+            raise NVMLError("Argument Version Mismatch")
+        reserved = 0 if version else 600 << 20
+        return SimpleNamespace(used=((1 + handle) << 30) + reserved)
 
 
 def test_the_gpus_of_this_host_are_on_the_axis_too() -> None:
     gpus = Gpus(FakeNvml())
-    assert gpus.read() == {"gpu_percent": 60, "gpu_power": 250.5, "gpu_memory": 3072}
+    assert gpus.read() == {"gpu_percent": 60, "gpu_power": 250.5, "gpu_memory": 3672}
     telemetry = Telemetry((), gpus)
     telemetry.start()
     telemetry.stop()
     assert telemetry.seconds(0)[telemetry.scrapes[0].at // 10**9] == {
         "gpu_use": 0.6,
         "gpu_power": 250.5,
-        "gpu_memory": 3072,
+        "gpu_memory": 3672,
     }
 
 

@@ -208,7 +208,7 @@ def show_progress(steps: Steps, settings: LoadSettings, progress: LoadProgress, 
     note = ", ".join(filter(None, (analysed, note)))
     if settings.requests is None:
         done = f"{plural(progress.ended, 'request')} done"
-        steps.update(min(progress.t, settings.duration), ", ".join(filter(None, (done, note))))
+        steps.update(min(progress.t, progress.duration), ", ".join(filter(None, (done, note))))
     else:
         steps.update(progress.ended, note)
 
