@@ -20,11 +20,12 @@ from typing import Any, Final
 from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
+from rejoinder.contract import SchemaVariant
 from rejoinder.contract.branches import Branches, fits, is_below, split
-from rejoinder.contract.nodes import Array, Node, Object, Scalar, Union
+from rejoinder.contract.nodes import Array, Node, Object, Scalar, Union, request_nodes
 from rejoinder.formatting import plural
 from rejoinder.strategies.options import AnyDialect
-from rejoinder.strategies.profile import served
+from rejoinder.strategies.profile import named
 from rejoinder.strategies.sampling import drawn
 from rejoinder.strategies.schema.leaves import ends
 
@@ -136,9 +137,18 @@ def variety(
     return measure(values if body is None else map(body, values), dialect=dialect)
 
 
-def measure(bodies: Iterable[Any], *, dialect: AnyDialect | None = None) -> Variety:
-    """Return how different request bodies are, wherever they come from; see :func:`variety`."""
-    root = served(None, dialect)
+def measure(
+    bodies: Iterable[Any],
+    *,
+    dialect: AnyDialect | None = None,
+    variant: SchemaVariant = SchemaVariant.GENERATION,
+) -> Variety:
+    """Return how different request bodies are, wherever they come from; see :func:`variety`.
+
+    A body that is invalid in the ``variant`` of the dialect's request schema takes no branch; the permissive one allows
+    unknown fields.
+    """
+    root = request_nodes(variant, named(None, dialect))
     contract = Branches(root)
     names = sorted(contract.all)
     place = {name: number for number, name in enumerate(names)}

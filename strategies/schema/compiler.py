@@ -139,7 +139,7 @@ class Compiler:
     def _build(self, node: Node, field: str) -> SearchStrategy[Any]:
         if isinstance(node, Scalar | Union | Literal):
             entries = self._alternatives(node, field, overridden=True)
-            return st.nothing() if not entries else _picked(_Table(entries, node.label))
+            return st.nothing() if not entries else _picked(_ChoiceTable(entries, node.label))
         if isinstance(node, Array):
             return self._array(node)
         if isinstance(node, Object):
@@ -180,7 +180,7 @@ class Compiler:
         if node.largest is None or largest == node.smallest:
             return lists
         full = st.builds(_cycled, listed(items, 1, 2), st.sampled_from(sorted({largest - 1, largest} - {0})))
-        return _picked(_Table([Alternative(30, lists), Alternative(1, full, extreme=True)], "list"))
+        return _picked(_ChoiceTable([Alternative(30, lists), Alternative(1, full, extreme=True)], "list"))
 
     def _object(self, node: Object, field: str) -> SearchStrategy[Any]:
         unlimited = node.names is None and node.largest is None and not node.smallest
@@ -220,17 +220,17 @@ class Compiler:
         if node.largest is None or largest == node.smallest or largest > _FULL:
             return maps
         full = st.dictionaries(names, values, min_size=largest, max_size=largest)
-        return _picked(_Table([Alternative(30, maps), Alternative(1, full, extreme=True)], "map"))
+        return _picked(_ChoiceTable([Alternative(30, maps), Alternative(1, full, extreme=True)], "map"))
 
-    def _table(self, item: Field) -> _Table:
+    def _table(self, item: Field) -> _ChoiceTable:
         """Return the choice of a field's value, and of its absence first where it may be absent."""
         found = self._alternatives(item.node, item.name)
         if not item.required:
             whole = sum(entry.weight for entry in found)
             found.insert(0, Alternative(whole * 0.7, None, ABSENT))
-        return _Table(found, item.name)
+        return _ChoiceTable(found, item.name)
 
-    def _wide(self, optional: list[Field]) -> _Table:
+    def _wide(self, optional: list[Field]) -> _ChoiceTable:
         """Return the choice of one field, with its value, of many."""
         entries = []
         for item in sorted(optional, key=lambda item: self.cost(item.node)):
@@ -242,7 +242,7 @@ class Compiler:
         totals: dict[str, float] = {}
         for entry in entries:
             totals[entry.name] = totals.get(entry.name, 0) + entry.weight
-        return _Table(
+        return _ChoiceTable(
             [entry._replace(weight=entry.weight * max(1.0, least / totals[entry.name])) for entry in entries], "fields"
         )
 
@@ -262,7 +262,7 @@ def _constant(node: Node) -> tuple[Any, ...]:
     return ()
 
 
-class _Table:
+class _ChoiceTable:
     """Weighted alternatives. No dataclass: Hypothesis would print all of it in its messages.
 
     One draw of an integer chooses; the lower it is, the plainer is what it chooses. ``places`` maps the integer to the
@@ -295,18 +295,18 @@ def _drawn(draw: st.DrawFn, entry: Alternative) -> Any:
 
 
 @st.composite
-def _picked(draw: st.DrawFn, table: _Table) -> Any:
+def _picked(draw: st.DrawFn, table: _ChoiceTable) -> Any:
     return _drawn(draw, table.pick(draw))
 
 
 @st.composite
-def _pairs(draw: st.DrawFn, table: _Table) -> tuple[str, Any]:
+def _pairs(draw: st.DrawFn, table: _ChoiceTable) -> tuple[str, Any]:
     entry = table.pick(draw)
     return entry.name, _drawn(draw, entry)
 
 
 @st.composite
-def _lists(draw: st.DrawFn, items: SearchStrategy[Any], lengths: _Table) -> list[Any]:
+def _lists(draw: st.DrawFn, items: SearchStrategy[Any], lengths: _ChoiceTable) -> list[Any]:
     return [draw(items) for _ in range(lengths.pick(draw).value)]
 
 
@@ -317,7 +317,7 @@ def listed(items: SearchStrategy[Any], smallest: int, largest: int) -> SearchStr
         Alternative(1 / (1 + abs(length - usual)) if length else 0.4, None, length)
         for length in range(smallest, largest + 1)
     ]
-    return _lists(direct(items), _Table(lengths, "length"))
+    return _lists(direct(items), _ChoiceTable(lengths, "length"))
 
 
 class _FieldLimits:
@@ -352,11 +352,11 @@ class _FieldLimits:
 class _Plan:
     """What to draw for an object. No dataclass: Hypothesis would print all of it in its messages."""
 
-    def __init__(self, name: str, constants: Mapping[str, Any], required: list[tuple[str, _Table]]) -> None:
+    def __init__(self, name: str, constants: Mapping[str, Any], required: list[tuple[str, _ChoiceTable]]) -> None:
         self.name = name
         self.constants = constants
         self.required = required
-        self.optional: list[tuple[str, _Table]] = []
+        self.optional: list[tuple[str, _ChoiceTable]] = []
         self.chosen: SearchStrategy[list[tuple[str, Any]]] | None = None
         self.limits: _FieldLimits | None = None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
-from rejoinder_reference import api, catalogue, commands, files, findings, measurements
+from rejoinder_reference import api, catalogue, commands, files, findings, measurements, strategies
 
 KEPT = "index.md"
 """The page of the folder that people write."""
@@ -21,7 +21,7 @@ KEPT = "index.md"
 def all_pages() -> dict[str, str]:
     """Return the text of every generated page by its name, such as ``rules/sse``."""
     found: dict[str, str] = {}
-    for module in (catalogue, commands, measurements, files, findings, api):
+    for module in (catalogue, commands, measurements, files, findings, strategies, api):
         for name, text in module.pages().items():
             if name in found:
                 raise ValueError(f"Two generators write the page {name}.")

@@ -166,7 +166,7 @@ def parse(schema: Schema, *, file: str = "schema") -> Node:
             break
     else:
         raise fail(file, "", "$ref", "there are too many ways in which the definitions contain each other")
-    if isinstance(node, _Cut):
+    if isinstance(node, _Endless):
         raise fail(file, node.pointer, "$ref", f"{node.name!r} has no finite value: it always contains itself")
     return node
 
@@ -213,7 +213,7 @@ def kind(value: Any) -> str:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Cut(Node):
+class _Endless(Node):
     """Where a definition is followed no further inside of itself; never part of a finished tree."""
 
 
@@ -260,7 +260,7 @@ class _Parser:
     def _reference(self, target: str) -> Node:
         name = pointer_keys(target)[-1]
         if self.inside[name] > self.depth or self.count > self.limit:
-            return _Cut(name=name, pointer=target[1:])
+            return _Endless(name=name, pointer=target[1:])
         # What a definition is followed to depends on the definitions around it only where it leads back to them.
         around = frozenset((one, times) for one, times in self.inside.items() if times and one in self._below(name))
         if (name, around) not in self.known:
@@ -297,7 +297,7 @@ class _Parser:
     def _array(self, schema: Schema, pointer: str, name: str) -> Node:
         items = self.node(schema.get("items", True), f"{pointer}/items")
         smallest, largest = schema.get("minItems", 0), schema.get("maxItems")
-        if isinstance(items, _Cut):
+        if isinstance(items, _Endless):
             if smallest:
                 return items
             items, largest = Anything(pointer=f"{pointer}/items"), 0
@@ -311,7 +311,7 @@ class _Parser:
         fields = []
         for key, value in schema.get("properties", {}).items():
             node = self.node(value, f"{pointer}/properties/{escape_key(key)}")
-            if not isinstance(node, _Cut):
+            if not isinstance(node, _Endless):
                 fields.append(Field(key, node, key in required))
             elif key in required:
                 return node
@@ -326,7 +326,7 @@ class _Parser:
             name=name,
             pointer=pointer,
             fields=tuple(item for item in fields if item.name in kept),
-            extra=None if isinstance(extra, _Cut) else extra,
+            extra=None if isinstance(extra, _Endless) else extra,
             smallest=schema.get("minProperties", 0),
             largest=schema.get("maxProperties"),
             names=None if names is None else self.node({"type": "string", **names}, f"{pointer}/propertyNames"),
@@ -336,7 +336,7 @@ class _Parser:
 
 def _united(alternatives: list[Node], has_null: bool, pointer: str, name: str) -> Node:
     """Return a union of what was not cut, or the only alternative."""
-    kept = tuple(node for node in alternatives if not isinstance(node, _Cut))
+    kept = tuple(node for node in alternatives if not isinstance(node, _Endless))
     if not kept and not has_null:
         return alternatives[0]
     if len(kept) == 1 and not has_null:
