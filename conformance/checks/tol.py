@@ -287,8 +287,8 @@ def _has_reasoning(view: ExchangeView) -> bool:
 def output_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
     """The output items of a response are sent in the input of the next request, which must be accepted.
 
-    Items are sent unchanged. Function calls, together with an output, are also sent without `id` and `status`. TOL-15
-    covers reasoning items.
+    Items are sent unchanged, except for fields that the dialect forbids in the input. Function calls, together with an
+    output, are also sent without `id` and `status`. TOL-15 covers reasoning items.
     """
     for view in _sent_back(case, reasoning=False):
         how = "unchanged" if view.exchange.role == Role.SENT_BACK else "without id and status"
@@ -297,7 +297,10 @@ def output_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
 
 @check("TOL-15", Subject.CASE, needs=lambda case: bool(_sent_back(case, reasoning=True)))
 def reasoning_is_taken_as_input(case: CaseView) -> Iterator[Problem]:
-    """Reasoning items of a response, with its other items, are sent in the input of the next request."""
+    """Reasoning items of a response, with its other items, are sent in the input of the next request.
+
+    A field that the dialect forbids in the input, such as `content` in Open Responses, is left out.
+    """
     for view in _sent_back(case, reasoning=True):
         yield from _rejected(view, "Output items with reasoning sent as input", "/input")
 

@@ -184,6 +184,10 @@ class CaseContext:
         """A model to name where one must be named, ``None`` for an endpoint that lists none."""
         return self.model or next(iter(self.models), None)
 
+    def sent_back(self, items: Iterable[Any]) -> list[Any]:
+        """Return output items as the input of a request has them, see :meth:`~rejoinder.contract.Dialect.as_input`."""
+        return [self.dialect.as_input(item) for item in items]
+
     def body(self, **fields: Any) -> dict[str, Any]:
         """Return a create body with the model, few output tokens, and the given fields."""
         named = {} if self.model is None else {"model": self.model}

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from rejoinder.contract import load_dialect
+from rejoinder.contract import Dialect, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.load.schedule.traces import BLOCK_TOKENS, TraceEntry, read_trace
 from rejoinder.load.settings import LoadSettings
@@ -56,10 +56,11 @@ class RequestSource:
     def __init__(self, settings: LoadSettings) -> None:
         self.settings = settings
         self.form = BaseForm(input=InputForm(settings.input_form))
+        self.dialect = load_dialect(settings.dialect)
         self.extra_body = read_request_options(extra_body=settings.extra_body).extra_body
         self.trace: tuple[TraceEntry, ...] = read_trace(settings.trace) if settings.trace else ()
         if settings.profile:
-            self.kinds: tuple[RequestKind, ...] = _spoken(load_profile(settings.profile), settings.dialect)
+            self.kinds: tuple[RequestKind, ...] = _spoken(load_profile(settings.profile), self.dialect)
         else:
             corpus = tuple(read_corpus(Path(settings.bodies))) if settings.bodies else ()
             self.kinds = (RequestKind(name="", prompt=settings.prompt, corpus=corpus),)
@@ -80,20 +81,19 @@ class RequestSource:
         return request.body
 
 
-def _spoken(profile: Profile, dialect: str) -> tuple[RequestKind, ...]:
+def _spoken(profile: Profile, dialect: Dialect) -> tuple[RequestKind, ...]:
     """Return the kinds of requests of a profile, without the bodies of a built-in corpus that the dialect lacks."""
     if profile.path not in shipped_profiles().values() or not any(kind.corpus for kind in profile.kinds):
         return profile.kinds
-    spec = load_dialect(dialect)
 
     def is_spoken(kind: RequestKind, body: Mapping[str, Any]) -> bool:
-        return spec.sound_requests.is_valid(fit_body({"model": "m", **kind.body, **body}, spec.usual_form, {}))
+        return dialect.sound_requests.is_valid(fit_body({"model": "m", **kind.body, **body}, dialect.usual_form, {}))
 
     kept = [replace(kind, corpus=tuple(one for one in kind.corpus if is_spoken(kind, one))) for kind in profile.kinds]
     for kind, before in zip(kept, profile.kinds, strict=True):
         if before.corpus and not kind.corpus:
             raise UsageError(
-                f"No request of the profile {profile.name} is valid in the dialect {spec.label}.",
+                f"No request of the profile {profile.name} is valid in the dialect {dialect.label}.",
                 "Choose another --profile, or write one for the dialect.",
             )
     return tuple(kept)
@@ -139,7 +139,7 @@ class Conversation:
                 body["previous_response_id"] = response.get("id")
                 body["input"] = self._input(text)
             else:
-                self._history += response.get("output", [])
+                self._history += map(self._source.dialect.as_input, response.get("output", []))
                 body["input"] = [*self._history, message]
             self._history.append(message)
         if kind.background:

@@ -551,7 +551,7 @@ def _memory_of_calls(context: CaseContext) -> PlannedCase:
     wait, again = "Answer with OK only.", "What is the password? Answer with the password only."
 
     def output(replies: Replies) -> list[dict[str, Any]]:
-        return completed_output(replies.get(Role.FIRST))
+        return context.sent_back(completed_output(replies.get(Role.FIRST)))
 
     def answers(replies: Replies) -> list[dict[str, Any]]:
         return call_outputs(output(replies), f"The password is {word}.")

@@ -100,7 +100,7 @@ def _sent_back(context: CaseContext) -> PlannedCase:
     first = user("Say hello.")
 
     def again(replies: Replies) -> dict[str, Any] | None:
-        output = output_of(replies.get(Role.FIRST))
+        output = context.sent_back(output_of(replies.get(Role.FIRST)))
         return context.body(input=[*first, *output, *_answers(output), *user("Say it again.")]) if output else None
 
     return PlannedCase(
@@ -117,7 +117,7 @@ def _calls_sent_back(context: CaseContext) -> PlannedCase:
     def again(strip: bool) -> Any:
         def made(replies: Replies) -> dict[str, Any] | None:
             # Only a call that is whole can be answered.
-            output = completed_output(replies.get(Role.FIRST))
+            output = context.sent_back(completed_output(replies.get(Role.FIRST)))
             if not any(item.get("type") == "function_call" for item in output):
                 return None
             items = [_bare(item) if strip else item for item in output]
@@ -281,7 +281,7 @@ def _computer(context: CaseContext) -> PlannedCase:
     first = user("Look at the screen.")
 
     def answered(replies: Replies) -> dict[str, Any] | None:
-        output = output_of(replies.get(Role.FIRST))
+        output = context.sent_back(output_of(replies.get(Role.FIRST)))
         made = [item for item in output if item.get("type") == "computer_call"]
         outputs = [_output_for(item) for item in made]
         return context.body(input=[*first, *output, *outputs], tools=[COMPUTER_TOOL]) if made else None
@@ -404,7 +404,7 @@ def _again(context: CaseContext, opening: dict[str, Any], kind: str, form: Calla
     """
 
     def body(replies: Replies) -> dict[str, Any] | None:
-        items = completed_output(replies.get(Role.FIRST))
+        items = context.sent_back(completed_output(replies.get(Role.FIRST)))
         formed = [form(item) if item.get("type") == kind else item for item in items]
         if not any(item.get("type") == kind for item in items) or None in formed:
             return None
@@ -440,7 +440,7 @@ def _reversed(context: CaseContext) -> PlannedCase:
 
     def answered(order: int) -> BodyOf:
         def body(replies: Replies) -> dict[str, Any] | None:
-            items = completed_output(replies.get(Role.FIRST))
+            items = context.sent_back(completed_output(replies.get(Role.FIRST)))
             answers = _answered(items)
             if len(answers) < 2:
                 return None

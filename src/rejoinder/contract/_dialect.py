@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -147,6 +148,28 @@ class Dialect:
         """Return an output item without the fields that its type lacks; as it is, if the dialect lacks the type."""
         known = self.item_fields.get(str(item.get("type")), frozenset()) if isinstance(item, dict) else frozenset()
         return {name: value for name, value in item.items() if name in known} if known else item
+
+    def as_input(self, item: Any) -> Any:
+        """Return an output item as a request can send it back.
+
+        That is the item as it is, unless the request schema refuses it and accepts it without one field or two: the
+        document of a dialect may let an output have what an input must not have.
+        """
+        if not isinstance(item, dict) or self._takes(item):
+            return item
+        fields = [name for name in item if name not in ("type", "id")]
+        for left_out in (*combinations(fields, 1), *combinations(fields, 2)):
+            less = {name: value for name, value in item.items() if name not in left_out}
+            if self._takes(less):
+                return less
+        return item
+
+    def _takes(self, item: Any) -> bool:
+        return self._possible_requests.is_valid({"model": "m", "input": [item]})
+
+    @cached_property
+    def _possible_requests(self) -> Validator:
+        return Validator(variant_of(self._from, SchemaVariant.PERMISSIVE))
 
     @cached_property
     def error_schema(self) -> Schema:
