@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -514,12 +515,17 @@ def _whole_calls(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
 
 @check("ACC-16", Subject.RESPONSE, needs=lambda view: bool(_whole_calls(view)) and not was_cut(view))
 def arguments_are_json(view: ExchangeView) -> Iterator[Problem]:
-    """Parses the arguments of every complete function call. Validates them if the tool is strict."""
+    """Parses the arguments of every complete function call. Validates them if the tool is strict.
+
+    Arguments are not validated if several tools of the request have the name of the call.
+    """
     tools = view.request.get("tools")
+    declared = [tool for tool in (tools if isinstance(tools, list) else ()) if isinstance(tool, dict)]
+    names = Counter(str(tool.get("name")) for tool in declared)
     strict = {
         tool.get("name"): tool.get("parameters")
-        for tool in (tools if isinstance(tools, list) else ())
-        if isinstance(tool, dict) and tool.get("strict") is True and isinstance(tool.get("parameters"), dict)
+        for tool in declared
+        if tool.get("strict") is True and isinstance(tool.get("parameters"), dict) and names[str(tool.get("name"))] == 1
     }
     for i, item in _whole_calls(view):
         wrong = misfit(item["arguments"], strict.get(item.get("name")))

@@ -632,11 +632,15 @@ def _rows(root: Object) -> list[Body]:
 
 
 def _sound(root: Object, body: Body) -> Body:
-    """Add what other fields of the body call for: a tool that is chosen must be declared."""
+    """Change what other fields of the body call for: a tool that is chosen is declared, and names are unique."""
     choice = body.get("tool_choice")
     if (isinstance(choice, dict) or choice == "required") and not body.get("tools"):
         wanted = choice.get("type") if isinstance(choice, dict) else "function"
         body["tools"] = [_tool(root, str(wanted))]
+    for number, tool in enumerate(body.get("tools") or (), 1):
+        # No two tools of one name: a call would not say which of them it means.
+        if any(tool.get("name") == other.get("name") for other in body["tools"][: number - 1] if "name" in tool):
+            tool["name"] = f"{tool['name']}_{number}"
     return body
 
 

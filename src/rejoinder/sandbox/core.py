@@ -290,9 +290,10 @@ class Sandbox:
         self, body: Json, info: RequestInfo, now: float, variations: Sequence[Variation], *, fails: bool
     ) -> ResolvedRequest:
         """Find what the request refers to and give it an id."""
-        given = body["input"]
-        fresh: list[Json] = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
-        fresh = [self._referenced(item, index, info, variations) for index, item in enumerate(fresh)]
+        given = body.get("input")  # a dialect may let it be absent, or null
+        if isinstance(given, str):
+            given = [{"type": "message", "role": "user", "content": given}]
+        fresh: list[Json] = [self._referenced(item, index, info, variations) for index, item in enumerate(given or [])]
         history: list[Json] = []
         previous = body.get("previous_response_id")
         conversation = conversation_id(body) if _CONVERSES in self.dialect.operations else None

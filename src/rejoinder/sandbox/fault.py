@@ -498,7 +498,7 @@ def answer_format(body: Mapping[str, Any]) -> Any:
 
 
 def input_items(body: Json) -> list[Json]:
-    given = body["input"]
+    given = body.get("input")
     return [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
 
 

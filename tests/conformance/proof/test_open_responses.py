@@ -33,7 +33,10 @@ FUZZED: Final = 150
 
 
 def strict_sandbox(clock: ManualClock) -> Sandbox:
-    """Return a sandbox that refuses what the document refuses, with its error ``invalid_request``."""
+    """Return a sandbox that refuses what the document refuses, with its error ``invalid_request``.
+
+    The document lets a response have no schema of its text format but null.
+    """
 
     def parsed(body: dict[str, Any], _: RequestInfo) -> dict[str, Any]:
         errors = open_responses.validator("CreateResponseBody").errors(body)
@@ -41,7 +44,7 @@ def strict_sandbox(clock: ManualClock) -> Sandbox:
             raise ApiError(400, f"{errors[0].located}.", param=param_of(errors[0].pointer), code="invalid_value")
         return body
 
-    sandbox = Sandbox(DIALECT, clock=clock)
+    sandbox = Sandbox(DIALECT, clock=clock, freedoms=["text-format-schema-null"])
     strict = Freedom(id="strict-document", title="Only what the document allows.", argument="It.", parsed=parsed)
     sandbox.variations = (*sandbox.variations, strict)
     return sandbox

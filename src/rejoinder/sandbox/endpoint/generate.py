@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
-from rejoinder.contract import Dialect
+from rejoinder.contract import Dialect, load_dialect
 from rejoinder.sandbox.endpoint.sampling import constrained, random_words, shaped
 from rejoinder.sandbox.endpoint.schema_instances import instance
 from rejoinder.sandbox.endpoint.tokens import (
@@ -28,6 +29,7 @@ from rejoinder.sandbox.endpoint.tokens import (
     text_of,
     tokens,
 )
+from rejoinder.validation import Validator, pointer_keys
 
 MODELS: Final = ("parrot", "parrot-reasoning", "parrot-refusal", "parrot-failing")
 
@@ -174,6 +176,9 @@ def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
     response["tools"] = [_whole_tool(tool) for tool in response["tools"]]
     for name in dialect.response["required"]:
         response.setdefault(name, None)
+    for name in ("text", "tool_choice"):
+        if isinstance(body.get(name), dict):
+            response[name] = _whole(response[name], _echo_validator(dialect.reference, name))
     if resolved.conversation is not None:
         response["conversation"] = {"id": resolved.conversation}
     return response
@@ -188,6 +193,34 @@ def _whole_tool(tool: Json) -> Json:
     if tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, "strict": None, **tool}
+
+
+_MOST_FILLED: Final = 20
+"""Fields of one echoed object that are filled in."""
+_FILLED: Final[Mapping[str, Any]] = {"name": "answer", "strict": False, "mode": "auto"}
+"""What fields of echoed objects have that the request may leave out, where the response must have them and not null."""
+
+
+@cache
+def _echo_validator(dialect: str, name: str) -> Validator:
+    """Return the validator of a field of the response object."""
+    schema = load_dialect(dialect).schema("response")
+    return Validator({**schema["properties"].get(name, {}), "$defs": schema.get("$defs", {})})
+
+
+def _whole(value: Json, validator: Validator) -> Json:
+    """Return an object of the request with the fields that the response object must have: null, or with a default."""
+    value = deepcopy(value)
+    for _ in range(_MOST_FILLED):
+        missing = next((error.pointer for error in validator.errors(value) if error.keyword == "required"), None)
+        if missing is None:
+            break
+        *path, name = pointer_keys(missing)
+        holder: Any = value
+        for step in path:
+            holder = holder[int(step)] if isinstance(holder, list) else holder[step]
+        holder[name] = _FILLED.get(name)
+    return value
 
 
 class Accumulator:
@@ -609,7 +642,7 @@ def _offered(body: Mapping[str, Any]) -> tuple[Any, list[Json]]:
         return choice, tools
     if choice["type"] == "allowed_tools":
         allowed = [(tool.get("type"), tool.get("name")) for tool in choice["tools"]]
-        return choice["mode"], [tool for tool in tools if (tool["type"], tool.get("name")) in allowed]
+        return choice.get("mode", "auto"), [tool for tool in tools if (tool["type"], tool.get("name")) in allowed]
     return "forced", [tool for tool in tools if is_choice(choice, tool)]
 
 

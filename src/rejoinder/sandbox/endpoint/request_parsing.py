@@ -183,7 +183,7 @@ def _check_tools(body: Json) -> None:
         if tool["type"] == "function" and not is_schema(tool.get("parameters") or {}):
             raise _invalid(f"tools[{index}].parameters", "is not a valid JSON Schema")
     shape = (body.get("text") or {}).get("format") or {}
-    if shape.get("type") == "json_schema" and not is_schema(shape["schema"]):
+    if shape.get("type") == "json_schema" and not is_schema(shape.get("schema") or {}):
         raise _invalid("text.format.schema", "is not a valid JSON Schema")
     choice = body.get("tool_choice")
     if choice == "required" and not tools:
@@ -193,7 +193,7 @@ def _check_tools(body: Json) -> None:
         for index, tool in enumerate(choice["tools"]):
             if (tool.get("type"), tool.get("name")) not in known:
                 raise _invalid(f"tool_choice.tools[{index}]", "is not among the tools")
-        if choice["mode"] == "required" and not choice["tools"]:
+        if choice.get("mode") == "required" and not choice["tools"]:
             raise _invalid("tool_choice.tools", "is empty, but a call is required")
     elif (
         isinstance(choice, dict)
