@@ -29,7 +29,7 @@ from rejoinder.sandbox.endpoint.tokens import (
     text_of,
     tokens,
 )
-from rejoinder.validation import Validator, pointer_keys
+from rejoinder.validation import SchemaError, Validator, pointer_keys
 
 MODELS: Final = ("parrot", "parrot-reasoning", "parrot-refusal", "parrot-failing")
 
@@ -211,16 +211,26 @@ def _echo_validator(dialect: str, name: str) -> Validator:
 def _whole(value: Json, validator: Validator) -> Json:
     """Return an object of the request with the fields that the response object must have: null, or with a default."""
     value = deepcopy(value)
+    shape = value.get("format")
+    if isinstance(shape, dict) and "type" not in shape:  # Open Responses lets the format of a schema go without
+        shape["type"] = "json_schema" if shape else "text"
     for _ in range(_MOST_FILLED):
-        missing = next((error.pointer for error in validator.errors(value) if error.keyword == "required"), None)
-        if missing is None:
+        errors = validator.errors(value)
+        lacking = (error.pointer for error in errors if error.keyword == "required" or _is_fillable(error))
+        place = next(lacking, None)
+        if place is None:
             break
-        *path, name = pointer_keys(missing)
+        *path, name = pointer_keys(place)
         holder: Any = value
         for step in path:
             holder = holder[int(step)] if isinstance(holder, list) else holder[step]
         holder[name] = _FILLED.get(name)
     return value
+
+
+def _is_fillable(error: SchemaError) -> bool:
+    """Whether a field is null that may not be null in the response and has a default."""
+    return error.actual is None and error.pointer.rpartition("/")[2] in _FILLED
 
 
 class Accumulator:
