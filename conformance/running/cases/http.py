@@ -56,7 +56,8 @@ def _smoke(context: CaseContext) -> Iterator[PlannedCase]:
     if not context.form.max_output_tokens:
         intent = "A minimal request with max_output_tokens."
         yield single("basic.max-output-tokens", intent, greeting(context), keeps=("max_output_tokens",))
-    yield refused("no-input", "A request without input is refused.", body(), wrong_field("input"))
+    if not context.allows(body()):
+        yield refused("no-input", "A request without input is refused.", body(), wrong_field("input"))
     yield refused(
         "broken-json",
         "A truncated JSON body is refused, and a minimal valid request succeeds after it.",
