@@ -96,7 +96,11 @@ def changed(exchange: Exchange, change: Callable[[dict[str, Any]], Any]) -> Exch
         ("basic-response", lambda body: body.pop("usage") and None, "does not match its schema"),
         ("basic-response", lambda body: body.update(created_at="now"), "does not match its schema"),
         ("tool-calling", lambda body: body["output"][0].update(type="message"), 'no item of type "function_call"'),
-        ("compact-response", lambda body: body.update(object="response"), 'object is "response", expected "response.comp'),
+        (
+            "compact-response",
+            lambda body: body.update(object="response"),
+            'object is "response", expected',
+        ),
         ("compact-response", lambda body: body.update(output=body["output"][:-1]), 'no item of type "compaction"'),
         ("streaming-response", lambda event: event.update(type="response.thought"), "which the specification lacks"),
         ("streaming-response", lambda event: event.pop("sequence_number") and None, "no integer sequence_number"),
