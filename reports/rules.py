@@ -114,6 +114,7 @@ class ReportedFinding:
     shell script that sends all requests that it takes, empty where one is enough. ``fault`` says what is wrong with
     the request itself, ``replay`` is the command that reproduces the finding, and ``known`` says
     why a baseline expects it, empty when none does. ``defect`` is the id of the defect that it is one place of.
+    ``example`` is whether its count is not known.
     """
 
     finding: Finding
@@ -127,6 +128,7 @@ class ReportedFinding:
     replay: str = ""
     known: str = ""
     defect: str = ""
+    example: bool = False
 
     @property
     def reruns(self) -> str:
@@ -152,6 +154,8 @@ class ReportedFinding:
     def extent(self) -> str:
         """How often and where, in words."""
         cases = len(self.finding.cases)
+        if self.example:
+            return "example"
         return f"{self.finding.count:,}×" + (f" in {plural(cases, 'case')}" if cases else "")
 
 
@@ -297,8 +301,8 @@ def _finding(finding: Finding, run: Run, anchors: Anchors, rule: Rule | None, li
 
 
 def finding_under_load(finding: Finding, run: Run, anchors: Anchors, rule: Rule | None) -> ReportedFinding:
-    """Return a finding of a load, which no case reproduces."""
-    return replace(_finding(finding, run, anchors, rule), replay="")
+    """Return a finding of a load, which no case reproduces, and of which only the rule's responses are counted."""
+    return replace(_finding(finding, run, anchors, rule), replay="", example=True)
 
 
 def _why(known: Known) -> str:

@@ -143,7 +143,7 @@ def _findings(row: RuleUnderLoad, run: Run, report: ReportModel, rule: Rule | No
     for record in row.problems:
         try:
             problem = Problem.from_json(record)
-            finding = Finding(row.rule, Level.MUST, problem, count=row.responses)
+            finding = Finding(row.rule, Level.MUST, problem)
             if finding.fingerprint not in found:
                 found[finding.fingerprint] = RenderedFinding(finding_under_load(finding, run, report.anchors, rule))
         except (KeyError, TypeError, ValueError, AttributeError):  # a strange run file
