@@ -455,6 +455,13 @@ def test_responses_are_stored_and_deleted() -> None:
     assert get(box, f"/v1/responses/{lost['id']}").status == 404
 
 
+def test_a_reference_with_a_role_is_listed() -> None:
+    box = sandbox("vllm")
+    first = ask(box, "hello you")
+    reference = {"id": first["output"][0]["id"], "role": "user"}
+    assert ask(box, [reference])["status"] == "completed"
+
+
 def test_input_items_are_listed_in_pages() -> None:
     box = sandbox()
     response = ask(box, [{"role": "user", "content": str(number)} for number in range(5)])

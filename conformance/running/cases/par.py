@@ -82,9 +82,10 @@ def _stopped(context: CaseContext) -> PlannedCase:
     body = context.body(input=user("Count from one to ten, in words."), temperature=0, max_output_tokens=ROOMY)
 
     def stop(replies: Replies) -> str:
-        """Return a word from the middle of what the model says, the empty string where there is none."""
-        words = re.findall(r"[A-Za-z]{2,}", output_text(replies, Role.ONCE))
-        return words[len(words) // 2] if len(words) > 2 else ""
+        """Return a word from the middle of what the model says, or one letter of it; empty where there is none."""
+        text = output_text(replies, Role.ONCE)
+        words = re.findall(r"[A-Za-z]{2,}", text) if " " in text else re.findall(r"[A-Za-z]", text)
+        return words[len(words) // 2] if len(words) > 1 else ""
 
     def stopped(replies: Replies) -> dict[str, Any] | None:
         return {**body, "stop": [stop(replies)]} if stop(replies) else None

@@ -104,7 +104,12 @@ def _dialects() -> str:
         if dialect.verified:
             lines += [f"Verified with {md.text(dialect.verified)}.", ""]
         if dialect.not_run:
-            lines += ["Not run, because that version lacks it:", "", *(f"- {md.text(one)}" for one in dialect.not_run), ""]
+            lines += [
+                "Not run, because that version lacks it:",
+                "",
+                *(f"- {md.text(one)}" for one in dialect.not_run),
+                "",
+            ]
         if dialect.marks:
             lines += ["`--dialect auto` chooses it by:", "", *(f"- {md.text(mark.says)}" for mark in dialect.marks), ""]
     lines += ["## Parameters", "", "Checks read these parameters from the dialect file, table by table.", ""]

@@ -16,7 +16,8 @@ def listed(item: Json, new_id: Callable[[], str]) -> Json:
     A message gets its type, and a text as its content becomes a part. Messages, calls and outputs get a status.
     """
     identity = item.get("id") or new_id()
-    if item.get("type") not in (None, "message") or "role" not in item:
+    # An item reference may have any other fields, a role among them.
+    if item.get("type") not in (None, "message") or not {"role", "content"} <= item.keys():
         has_status = str(item.get("type")).endswith(("_call", "_output"))
         return {**item, "id": identity, **({"status": item.get("status") or _STATUS} if has_status else {})}
     content = item["content"]
