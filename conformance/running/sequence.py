@@ -105,6 +105,8 @@ def prepare(planned: RequestSpec, replies: Replies, target: Target) -> PreparedR
         path += ("&" if "?" in path else "?") + query
     if not below and planned.collection == RESPONSES:
         body = target.fit(body, keeps=planned.keeps)
+    elif planned.collection == RESPONSES and "input" not in planned.keeps:
+        body = target.fit_input(body)
     given = any(name.lower() == "content-type" for name, _ in planned.headers)
     kind = (("content-type", "application/json"),) if body is not None and not given else ()
     other_key = WRONG_KEY if Tag.WRONG_KEY in planned.tags else target.second_key if planned.tenant == 2 else None

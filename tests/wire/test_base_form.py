@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rejoinder.contract import load_dialect
 from rejoinder.model.base_form import USUAL_FORM, BaseForm, InputForm
-from rejoinder.wire.base_form import fit_body, merge_below
+from rejoinder.wire.base_form import fit_body, fit_input, merge_below
 
 STRING = BaseForm(input=InputForm.STRING)
 TYPED = BaseForm(input=InputForm.TYPED_LIST)
@@ -38,6 +39,23 @@ OBJECTS = st.dictionaries(st.sampled_from(["a", "b", "metadata", "stream"]) | st
 )
 def test_input_is_written_as_the_endpoint_takes_it(given_input: Any, form: BaseForm, expected: Any) -> None:
     assert fit_body({"input": given_input}, form, {}) == {"input": expected}
+
+
+def test_operations_beside_create_get_the_form_of_input_only() -> None:
+    form = BaseForm(input=InputForm.TYPED_LIST, stream_false=True, max_output_tokens=False)
+    body = {"input": [MESSAGE], "max_output_tokens": 1}
+    assert fit_input(body, form.input) == {"input": [{"type": "message", **MESSAGE}], "max_output_tokens": 1}
+    assert fit_input({"model": "m"}, form.input) == {"model": "m"}
+    assert fit_input(None, form.input) is None
+    assert fit_input(b"{}", form.input) == b"{}"
+
+
+def test_traits_are_what_differs_from_the_usual_form_of_the_dialect() -> None:
+    usual = load_dialect("openresponses").usual_form
+    assert usual == TYPED
+    assert usual.traits(usual) == []
+    assert USUAL_FORM.traits(usual) == ["input as a list of messages"]
+    assert load_dialect("northstar").usual_form == USUAL_FORM
 
 
 @pytest.mark.parametrize(

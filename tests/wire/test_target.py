@@ -332,6 +332,24 @@ def test_the_base_form_is_the_first_that_is_accepted(
     assert bool(target.warnings) == (form.stream_false or not form.plain)
 
 
+@pytest.mark.parametrize(
+    ("answer", "form", "creates"),
+    [
+        (_typed_only, BaseForm(input=InputForm.TYPED_LIST), 1),
+        (lambda body: None, BaseForm(input=InputForm.TYPED_LIST), 1),
+        (_strings_only, BaseForm(input=InputForm.STRING), 2),
+    ],
+)
+def test_the_first_request_has_the_usual_form_of_the_dialect(
+    serve: type[ScriptedServer], answer: Callable[[dict[str, Any]], bytes | None], form: BaseForm, creates: int
+) -> None:
+    target, exchanges, _ = find(serve, forms(answer, "m"), dialect="openresponses")
+    assert target.form == form
+    sent = [exchange.request.json()["input"] for exchange in exchanges if exchange.request.method == "POST"]
+    assert sent[0] == [{"type": "message", "role": "user", "content": "Hi"}]
+    assert len(sent) == creates
+
+
 def test_a_url_with_the_key_is_refused() -> None:
     with pytest.raises(UsageError, match="The URL contains the API key") as caught:
         asyncio.run(find_target(f"http://127.0.0.1:9/v1?key={KEY}", key=KEY))

@@ -39,6 +39,14 @@ def fit_body(body: Any, form: BaseForm, extra: Mapping[str, Any], *, keeps: tupl
     return merged
 
 
+def fit_input(body: Any, form: InputForm) -> Any:
+    """Return the body of an operation beside create with its ``input``, if any, written as the endpoint takes it.
+
+    Nothing else of the base form concerns these operations.
+    """
+    return {**body, "input": _fit_input(body["input"], form)} if isinstance(body, dict) and "input" in body else body
+
+
 def _is_limit(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 

@@ -23,7 +23,7 @@ from rejoinder.model.base_form import USUAL_FORM, BaseForm, InputForm
 from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import NO_CONNECTION, NO_HANDSHAKE, Exchange, Outcome, parse_json
 from rejoinder.wire.address import candidate_addresses, parse_address
-from rejoinder.wire.base_form import fit_body
+from rejoinder.wire.base_form import fit_body, fit_input
 from rejoinder.wire.client import Client, ClientOptions
 from rejoinder.wire.dialect_choice import AUTO, STREAM, VERSION, Choice, choose
 from rejoinder.wire.headers import key_header
@@ -96,6 +96,10 @@ class Target:
     def fit(self, body: Any, *, keeps: tuple[str, ...] = ()) -> Any:
         """Return a create body as the endpoint takes it, as :func:`~rejoinder.wire.base_form.fit_body` does."""
         return fit_body(body, self.form, self.request.extra_body, keeps=keeps)
+
+    def fit_input(self, body: Any) -> Any:
+        """Return the body of an operation beside create, as :func:`~rejoinder.wire.base_form.fit_input` does."""
+        return fit_input(body, self.form.input)
 
     def key_header(self, key: str) -> tuple[str, str]:
         """Return the header that carries a key to this endpoint."""
