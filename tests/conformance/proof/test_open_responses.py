@@ -26,6 +26,8 @@ from rejoinder.model.verdict import Status
 from rejoinder.sandbox import Freedom, RequestInfo, Sandbox, post
 from rejoinder.sandbox.endpoint.reply import ApiError
 from rejoinder.sandbox.endpoint.request_parsing import param_of
+from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.sandbox.fault import ANNOTATION, as_if, each, every_item, in_response, only, set_to
 
 DIALECT: Final = "openresponses"
 FUZZED: Final = 150
@@ -153,3 +155,56 @@ def invalid(exchanges: Sequence[Exchange]) -> Iterator[str]:
 
 def test_replies_of_the_strict_server_are_valid_by_the_document(full: list[Exchange]) -> None:
     assert list(invalid(full)) == []
+
+
+def _without_name(response: Json) -> None:
+    choice = response.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        del choice["name"]
+
+
+def _of_text(response: Json, place: str, _: RequestInfo) -> None:
+    if place == "plain":
+        for item in response["output"]:
+            if item["type"] == "message":
+                item["content"] = [{"type": "text", "text": part.get("text", "")} for part in item["content"]]
+
+
+ALLOWED: Final[dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
+    "annotation is Annotation or null": (
+        {"events": each(ANNOTATION, do=set_to("annotation", None))},
+        ("content.annotations",),
+    ),
+    "FunctionToolChoice.name is optional": (
+        {"response": in_response(_without_name)},
+        ("tool.named", "tools.forced", "tools.choice", "feature.tool"),
+    ),
+    "background says whether the request ran in the background": (
+        {"request": as_if(background=False)},
+        ("content.background", "background.", "feature.background"),
+    ),
+    "Message.role has four values": (
+        every_item(only("message", set_to("role", "developer"))),
+        ("basic.", "content.", "stream."),
+    ),
+    "Message.content has nine types of parts": ({"response": _of_text}, ("basic.", "content.", "state.")),
+    "an item that is done may be null": (
+        {"events": each("response.output_item.done", do=set_to("item", None))},
+        ("basic.", "stream.", "tool.", "content."),
+    ),
+}
+"""What the document allows and rules once took for a defect: how the sandbox does it, and the cases that meet it."""
+
+
+@pytest.mark.parametrize("what", ALLOWED)
+def test_what_the_document_allows_breaks_no_must_rule(what: str) -> None:
+    hooks, wanted = ALLOWED[what]
+    clock, target = ManualClock(), sandbox_target(DIALECT)
+    sandbox = Sandbox(DIALECT, clock=clock)
+    sandbox.variations = (*sandbox.variations, Freedom(id="allowed", title=what, argument="The document.", **hooks))
+    plan = build_plan("full", load_dialect(DIALECT), model="parrot")
+    some = Plan("full", tuple(case for case in plan.cases if case.id.startswith(wanted)))
+    exchanges = [one for batch in run_in_process(some, sandbox, target, clock) for one in batch]
+    verdicts, _ = judge_run(exchanges, DIALECT, plan="full")
+    assert sum(verdict.judged for verdict in verdicts) > 100
+    assert {one.rule: [found.evidence for found in one.findings] for one in verdicts if one.status is Status.FAIL} == {}
