@@ -80,8 +80,8 @@ def _fields(context: CaseContext) -> PlannedCase:
         tools=[WEATHER_TOOL],
         tool_choice="none",
         metadata={"purpose": "rejoinder", "Grüße": "Köln"},
-        user="rejoinder",
         store=True,
+        **({"user": "rejoinder"} if "user" in context.dialect.parameters else {}),
     )
     counted = {name: body[name] for name in ("model", "input", "instructions", "tools", "tool_choice") if name in body}
     return PlannedCase(
