@@ -30,7 +30,7 @@ from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract.nodes import Anything, Array, Field, Literal, Node, Object, Scalar, Schema, Union, parse
 from rejoinder.model.verdict import ABSENT
-from rejoinder.strategies._provider import direct
+from rejoinder.strategies._provider import direct, place
 from rejoinder.strategies.schema import leaves
 from rejoinder.strategies.schema.leaves import Alternative
 
@@ -265,8 +265,8 @@ def _constant(node: Node) -> tuple[Any, ...]:
 class _ChoiceTable:
     """Weighted alternatives. No dataclass: Hypothesis would print all of it in its messages.
 
-    One draw of an integer chooses; the lower it is, the plainer is what it chooses. ``places`` maps the integer to the
-    place of the alternative in ``entries``.
+    One integer chooses; the lower it is, the plainer is what it chooses. ``places`` maps it to the place of the
+    alternative in ``entries``.
     """
 
     def __init__(self, entries: list[Alternative], label: str) -> None:
@@ -278,14 +278,13 @@ class _ChoiceTable:
         whole = sum(entry.weight for entry in self.entries)
         size = max(_RESOLUTION, 3 * len(self.entries)) if len({entry.weight for entry in entries}) > 1 else len(entries)
         counts = [max(1, round(entry.weight / whole * size)) for entry in self.entries]
-        self.places = tuple(place for place, count in enumerate(counts) for _ in range(count))
-        self.index = direct(st.integers(0, len(self.places) - 1)) if len(self.entries) > 1 else None
+        self.places = tuple(number for number, count in enumerate(counts) for _ in range(count))
 
     def __repr__(self) -> str:
         return self.label
 
     def pick(self, draw: st.DrawFn) -> Alternative:
-        return self.entries[0 if self.index is None else self.places[draw(self.index)]]
+        return self.entries[0 if len(self.entries) == 1 else self.places[place(draw, len(self.places))]]
 
 
 def _drawn(draw: st.DrawFn, entry: Alternative) -> Any:

@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from hypothesis_jsonschema import from_schema
 
+from rejoinder.strategies._provider import place
+
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 INT_LIMIT: Final = 2**31 - 1
@@ -238,16 +240,14 @@ def _with_ends(found: list[Alternative], schema: Mapping[str, Any]) -> list[Alte
 
 _TEXT: Final = st.text(ALPHABET, max_size=_SHORT)
 _JSON_LEAVES: Final = (st.none(), st.booleans(), st.integers(-INT_LIMIT, INT_LIMIT), st.floats(-1e6, 1e6), _TEXT)
-_JSON_KINDS: Final = st.integers(0, 15)
-_FEW: Final = st.integers(0, 3)
 
 
 @st.composite
 def _nested(draw: st.DrawFn, inner: SearchStrategy[Json]) -> Json:
-    kind = draw(_JSON_KINDS)
+    kind = place(draw, 16)
     if kind < 12:
         return draw(_JSON_LEAVES[kind % len(_JSON_LEAVES)])
-    values = [draw(inner) for _ in range(draw(_FEW))]
+    values = [draw(inner) for _ in range(place(draw, 4))]
     return values if kind < 14 else {draw(NAMES): value for value in values}
 
 
