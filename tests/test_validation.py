@@ -216,6 +216,22 @@ def test_values_that_cannot_be_walked() -> None:
         assert all(isinstance(error, SchemaError) for error in errors)
 
 
+def test_a_branch_may_be_for_the_types_that_its_conditions_name() -> None:
+    call = {"properties": {"type": {"const": "call"}}, "required": ["type"]}
+    union = {
+        "anyOf": [
+            {"$ref": "#/$defs/Message"},
+            {"type": "object", "required": ["type"], "allOf": [{"if": call, "then": {"required": ["name"]}}]},
+        ],
+        "$defs": {"Message": {"properties": {"type": {"const": "message"}}, "required": ["type", "role"]}},
+    }
+    validator = Validator(union)
+    assert [error.pointer for error in validator.errors({"type": "call"})] == ["/name"]
+    assert [error.pointer for error in validator.errors({"type": "message", "role": 1, "x": 1})] == []
+    assert [error.keyword for error in validator.errors({})] == ["discriminator"]
+    assert validator.errors({"type": "other"}) == []
+
+
 def test_unions_without_a_type() -> None:
     validator = Validator(
         {"anyOf": [{"type": "integer"}, {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}]}

@@ -438,10 +438,17 @@ def leaving_does_not_stop(case: CaseView) -> Iterator[Problem]:
 
 
 def _seen(view: ExchangeView | None) -> list[dict[str, Any]]:
-    """Return the numbered events of a stream, or of what was read of it, that were received whole."""
-    frames = read_events(view.exchange.chunks)[0] if view is not None else []
+    """Return the numbered events of a stream, or of what was read of it, that were received whole.
+
+    Those that clients of the dialect ignore are left out.
+    """
+    if view is None:
+        return []
+    ignored = view.dialect.stream["ignored_events"]
+    frames = read_events(view.exchange.chunks)[0]
     data = [parse_json(frame.data) for frame in frames if frame.has_data and frame.terminated]
-    return [_plain(event) for event in data if isinstance(event, dict) and is_integer(event.get("sequence_number"))]
+    numbered = [one for one in data if isinstance(one, dict) and is_integer(one.get("sequence_number"))]
+    return [_plain(event) for event in numbered if event.get("type") not in ignored]
 
 
 def _taken_up(case: CaseView) -> bool:

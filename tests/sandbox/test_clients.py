@@ -168,3 +168,26 @@ def test_tzafon_reads_a_plain_reply() -> None:
         assert after.status == "completed"
         with pytest.raises(tzafon.NotFoundError):
             client.responses.create(model="none", input="hello")
+
+
+def test_openai_reads_what_is_beside_create(client: Any) -> None:
+    talk = [{"type": "message", "role": "user", "content": "It is quartz-1234."}]
+    compacted = client.responses.compact(model="parrot", input=talk)
+    assert [item.type for item in compacted.output] == ["message", "compaction"]
+    strictly(compacted.usage)
+    strictly(compacted.output[-1])
+    # The client types every message of the output as an assistant's, also those of the user.
+    sent_back = [item.to_dict(warnings=False) for item in compacted.output]
+    question = {"role": "user", "content": "What are the code words? Answer with the code words only."}
+    response = client.responses.create(model="parrot", input=[*sent_back, question])
+    assert response.output_text == "quartz-1234"
+    listed = client.responses.input_items.list(response.id, include=["message.input_image.image_url"])
+    assert [item.type for item in listed.data] == ["message", "compaction", "message"]
+    for item in listed.data:
+        strictly(item)
+    reference = [{"type": "item_reference", "id": response.output[0].id}, question]
+    assert client.responses.create(model="parrot", input=reference).output_text == "quartz-1234"
+    counted = client.responses.input_tokens.count(model="parrot", input=talk, personality="friendly")
+    assert strictly(counted).input_tokens == compacted.usage.input_tokens
+    again = client.responses.retrieve(response.id, include=["message.output_text.logprobs"])
+    assert strictly(again).id == response.id
