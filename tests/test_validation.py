@@ -223,7 +223,9 @@ def test_a_branch_may_be_for_the_types_that_its_conditions_name() -> None:
             {"$ref": "#/$defs/Message"},
             {"type": "object", "required": ["type"], "allOf": [{"if": call, "then": {"required": ["name"]}}]},
         ],
-        "$defs": {"Message": {"properties": {"type": {"const": "message"}}, "required": ["type", "role"]}},
+        "$defs": {
+            "Message": {"type": "object", "properties": {"type": {"const": "message"}}, "required": ["type", "role"]}
+        },
     }
     validator = Validator(union)
     assert [error.pointer for error in validator.errors({"type": "call"})] == ["/name"]
