@@ -177,13 +177,14 @@ class Validator:
             message = f"expected {wanted}, got {_kind(instance)}"
             yield SchemaError(_pointer(error.absolute_path), message, "type", wanted, instance, branch, wanted)
             return
-        # Of several branches with the same tag the one with the fewest errors is what the sender meant.
+        # Of several branches with the same tag the sender meant one whose other fixed values, such as a role, are
+        # right, and of these the one with the fewest errors.
         by_branch: dict[int, list[ValidationError]] = {i: [] for i in chosen}
         for inner in error.context or ():
             index = inner.schema_path[0]
             if isinstance(index, int) and index in by_branch:
                 by_branch[index].append(inner)
-        best = min(chosen, key=lambda i: (len(by_branch[i]), i))
+        best = min(chosen, key=lambda i: (sum(map(_is_fixed, by_branch[i])), len(by_branch[i]), i))
         yield from self._flatten(by_branch[best], alternatives[best][0] or branch)
 
     def _describe(self, error: ValidationError, branch: str) -> SchemaError:
@@ -246,6 +247,11 @@ def _extra(error: ValidationError, branch: str) -> Iterator[SchemaError]:
             pointer = _pointer([*error.absolute_path, name])
             message = f"{_short(name)} is not a known field"
             yield SchemaError(pointer, message, "additionalProperties", "absent", value, branch, "absent")
+
+
+def _is_fixed(error: ValidationError) -> bool:
+    """Return whether an error is a wrong value of a field of the instance itself that has few values."""
+    return error.validator in ("const", "enum") and len(error.relative_path) == 1
 
 
 def _type_consts(schema: Any) -> list[Any]:

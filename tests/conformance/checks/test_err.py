@@ -358,3 +358,24 @@ def test_a_damaged_refusal_of_any_operation_is_found(dialect: str) -> None:
     # The list of models has neither ids, parameters nor a body: it refuses a method only, which is no request to it.
     assert set(missed) <= {("ERR-12", "models")}
     assert {*known.operations} - context.operations <= {"render"}, "the sandbox does not have it"
+
+
+def test_only_other_operations_have_to_refuse(fires: Fires, refusal: Refusal) -> None:
+    """REQ-10 informs of create requests that are answered although they are invalid."""
+    page = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    answered = refusal(200, {"id": "resp_1", "status": "completed"}, "invalid", id="create")
+    assert fires("ERR-17", answered, dialect="openai") is None
+    path = "/v1/responses/resp_1/input_items"
+    listed = [
+        replace(one, request=replace(one.request, method="GET", path=f"{path}{query}", body=b""))
+        for one, query in (
+            (refusal(200, page, id="listed"), ""),
+            (refusal(200, page, "invalid", id="limited"), "?limit=0"),
+            (refusal(400, GOOD, "invalid", id="refused"), "?limit=0"),
+            (refusal(429, GOOD, "invalid", id="busy"), "?limit=0"),
+        )
+    ]
+    first, limited, refused, busy = listed
+    assert fires("ERR-17", answered, first, refused, busy, dialect="openai") is False
+    assert fires("ERR-17", answered, first, limited, dialect="openai") is True
+    assert fires("ERR-17", answered, refused, dialect="openai") is None
