@@ -362,7 +362,7 @@ def test_a_damaged_refusal_of_any_operation_is_found(dialect: str) -> None:
 
 def test_only_other_operations_have_to_refuse(fires: Fires, refusal: Refusal) -> None:
     """REQ-10 informs of create requests that are answered although they are invalid."""
-    page = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    page: dict[str, Any] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
     answered = refusal(200, {"id": "resp_1", "status": "completed"}, "invalid", id="create")
     assert fires("ERR-17", answered, dialect="openai") is None
     path = "/v1/responses/resp_1/input_items"

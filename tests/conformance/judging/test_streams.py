@@ -83,7 +83,11 @@ def test_keepalive_breaks_no_rule_wherever_it_comes(number: int | None) -> None:
     event = {"type": "keepalive"} if number is None else {"type": "keepalive", "sequence_number": number}
     many = len(read_events(stream(lambda _: None, "openai").chunks)[0])
     for place in range(many):
-        exchange = stream(lambda events, at=place: [*events[:at], event, *events[at:]], "openai")
+
+        def insert(events: Events, at: int = place) -> Events:
+            return [*events[:at], event, *events[at:]]
+
+        exchange = stream(insert, "openai")
         assert [verdict.rule for verdict in judge([exchange], "openai") if verdict.findings] == [], place
 
 
