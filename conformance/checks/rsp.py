@@ -153,11 +153,13 @@ def status_is_known(view: ExchangeView) -> Iterator[Problem]:
             yield _problem(event, message, f"{pointer}/status", expected=one_of(known), actual=status)
 
 
-def _is_owned(error: SchemaError, response: dict[str, Any]) -> bool:
-    """Whether a more specific rule reports this error."""
+def _is_owned(view: ExchangeView, error: SchemaError, response: dict[str, Any]) -> bool:
+    """Whether a more specific rule reports this error. Most look at the final response only."""
     match pointer_keys(error.pointer):
         case ["object" | "status"]:  # RSP-01, RSP-04
             return error.keyword != "required"
+        case _ if response is not view.response:
+            return False
         case ["error", "code" | "message"] | ["incomplete_details", "reason"]:  # RSP-06, RSP-08
             return True
         case ["output", _, "id" | "status"]:  # ITM-16
@@ -213,7 +215,7 @@ def required_fields(view: ExchangeView) -> Iterator[Problem]:
     """
     for event, response, pointer in _responses(view):
         for error in view.dialect.response_validator.errors(response):
-            if _is_owned(error, response) or _repeats_the_request(view, response, error.pointer):
+            if _is_owned(view, error, response) or _repeats_the_request(view, response, error.pointer):
                 continue
             missing = error.keyword == "required"
             where = f" ({error.branch})" if error.branch else ""

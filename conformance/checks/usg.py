@@ -83,7 +83,7 @@ def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("USG-12", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
+@check("USG-12", Subject.RESPONSE, needs=lambda view: isinstance(get(view.response, "usage"), dict))
 def counts_are_there(view: ExchangeView) -> Iterator[Problem]:
     """Searches `usage` for the three counts. Null counts as missing."""
     usage = _usage(view)
@@ -120,7 +120,7 @@ def text_is_counted(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
-@check("USG-04", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
+@check("USG-04", Subject.RESPONSE, needs=lambda view: isinstance(get(view.response, "usage"), dict))
 def details_are_there(view: ExchangeView) -> Iterator[Problem]:
     """Tests that both counts are non-negative integers."""
     for place in (_CACHED, _REASONED):
