@@ -12,6 +12,10 @@ Run a whole check. It sends requests and returns the recorded run::
 
     run = examine("http://127.0.0.1:8000", plan="smoke")
 
+Let Hypothesis test conversations. It chooses the requests, and every reply is checked::
+
+    TestConversations = conversation_machine("http://127.0.0.1:8000").TestCase
+
 Write your own check, in an extension::
 
     @check("ACME-01", Subject.PLAIN)
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from rejoinder.conformance.plugin import RequestSender
     from rejoinder.conformance.running.case import CaseContext, PlannedCase, RequestSpec
     from rejoinder.conformance.running.endpoint import examine
+    from rejoinder.conformance.stateful.machine import ConversationMachine, conversation_machine
     from rejoinder.model.exchange import Exchange, Outcome
     from rejoinder.model.runfile import Run, read_run
     from rejoinder.model.verdict import ABSENT, Finding, Level, Problem, Status, Verdict
@@ -46,6 +51,7 @@ __all__ = [
     "ABSENT",
     "CaseContext",
     "CaseView",
+    "ConversationMachine",
     "Declined",
     "Event",
     "Exchange",
@@ -66,6 +72,7 @@ __all__ = [
     "at_event",
     "broken_rules",
     "check",
+    "conversation_machine",
     "examine",
     "get",
     "in_response",
@@ -90,6 +97,7 @@ if not TYPE_CHECKING:  # a type checker must know a misspelt name from a lazy on
             "rejoinder.conformance.plugin": ("RequestSender",),
             "rejoinder.conformance.running.case": ("CaseContext", "PlannedCase", "RequestSpec"),
             "rejoinder.conformance.running.endpoint": ("examine",),
+            "rejoinder.conformance.stateful.machine": ("ConversationMachine", "conversation_machine"),
             "rejoinder.model.exchange": ("Exchange", "Outcome"),
             "rejoinder.model.runfile": ("Run", "read_run"),
             "rejoinder.model.verdict": ("ABSENT", "Finding", "Level", "Problem", "Status", "Verdict"),

@@ -432,6 +432,23 @@ def problems_by_rule(
     return broken
 
 
+def failed_rules(views: Sequence[ExchangeView], dialect: Dialect, rules: Iterable[str]) -> list[str]:
+    """Return which of some rules the exchanges fail together, and those of which a check broke, in the given order.
+
+    :func:`judge` says of these what is wrong. This takes a small part of its time, for those who judge after every
+    request.
+    """
+    subjects, table = _subjects(list(views)), checks_by_rule()
+    failed = []
+    for name in rules:
+        result = _RuleResult()
+        for registered in table[name]:
+            _run_check(registered, subjects[registered.subject], result)
+        if result.problems or result.errors:
+            failed.append(name)
+    return failed
+
+
 @dataclass(slots=True)
 class _RuleResult:
     """What the checks of one rule found: subjects judged, problems by subject, why others could not be judged.

@@ -166,20 +166,18 @@ class _Ancestry:
             if named := _conversation_of(view):
                 self._by_conversation.setdefault(named, []).append(view)
 
-    def words(self, view: ExchangeView) -> set[str]:
-        """Return the canaries of all of them."""
-        left, seen = [view, *self._by_id.get(_named(view), ())], set[str]()
-        known: set[str] = set()
+    def requests(self, view: ExchangeView) -> list[ExchangeView]:
+        """Return all of them."""
+        left, seen = [view, *self._by_id.get(_named(view), ())], dict[str, ExchangeView]()
         while left:
             one = left.pop()
             if one.exchange.id in seen:
                 continue
-            seen.add(one.exchange.id)
-            known.update(canaries_of(one))
+            seen[one.exchange.id] = one
             previous = one.request.get("previous_response_id")
             left += self._by_id.get(previous, ()) if isinstance(previous, str) else ()
             left += self._by_conversation.get(_conversation_of(one), ())
-        return known
+        return list(seen.values())
 
 
 def _conversation_of(view: ExchangeView) -> str:
@@ -213,15 +211,17 @@ def answers_are_made_of_ones_own_input(run: CaseView) -> Iterator[Problem]:
     """Each canary in a response is looked up in the requests that may contribute to the response.
 
     These are its own request, those of the responses that it continues or names, and those of its conversation. Each
-    canary is used once in a run. Requests with item references or compaction items are skipped.
+    canary is used once in a run. Responses to which a request with item references or compaction items contributes are
+    skipped.
     """
     ancestry = _Ancestry(run.views)
     owners = {word: view.exchange.id for view in reversed(run.views) for word in canaries_of(view)}
     for view in run.views:
         foreign = [word for word in _said(view) if word in owners]
-        if not foreign or _refers(view):
+        heard = ancestry.requests(view) if foreign else []
+        if not heard or any(map(_refers, heard)):
             continue
-        own = ancestry.words(view)
+        own = {word for one in heard for word in canaries_of(one)}
         for word in foreign:
             if word not in own:
                 message = f"The response contains a canary of the unrelated request {owners[word]}."

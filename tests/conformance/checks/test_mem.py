@@ -177,3 +177,13 @@ def test_a_copy_of_the_input_in_the_output_is_no_answer(with_id: bool) -> None:
 def test_an_answer_in_the_words_of_the_input_is_an_answer() -> None:
     given = [{"role": "assistant", "content": LINE}, {"role": "user", "content": "?"}]
     assert verdict("MEM-04", told("plain", LINE, tags=("MEM-04",), input=given)).status is Status.PASS
+
+
+def test_a_turn_after_one_with_an_item_reference_may_know_what_the_item_says() -> None:
+    items = [{"type": "item_reference", "id": "m"}, {"role": "user", "content": "Go on."}]
+    earlier = told("first", "OK", case="a", id="r1", input=LINE)
+    referring = told("second", "OK", case="b", id="r2", input=items)
+    last = told("third", WORD, case="b", id="r3", input=f"Say {OTHER}.", previous_response_id="r2")
+    assert verdict("MEM-13", earlier, referring, last).status is Status.PASS
+    unrelated = told("third", WORD, case="b", id="r3", input=f"Say {OTHER}.")
+    assert verdict("MEM-13", earlier, referring, unrelated).status is Status.FAIL
