@@ -29,6 +29,14 @@ from rejoinder.strategies.bodies import (
 )
 from rejoinder.strategies.encode import to_bytes
 from rejoinder.strategies.measuring import Variety, measure, variety
+from rejoinder.strategies.operations import (
+    OperationCase,
+    invalid_operation_cases,
+    invalid_operation_requests,
+    operation_bodies,
+    operation_cases,
+    operation_queries,
+)
 from rejoinder.strategies.profile import EndpointProfile
 from rejoinder.strategies.reduce import Reduction, empty_lists, minimise, minimise_bytes
 from rejoinder.strategies.replies import event_streams, output_items, response_objects, to_sse, unfold
@@ -57,6 +65,7 @@ __all__ = [
     "FormSeed",
     "GeneratedCase",
     "Mutant",
+    "OperationCase",
     "Reduction",
     "Variety",
     "changed",
@@ -71,12 +80,17 @@ __all__ = [
     "forms",
     "from_contract",
     "input_items",
+    "invalid_operation_cases",
+    "invalid_operation_requests",
     "invalid_requests",
     "measure",
     "minimise",
     "minimise_bytes",
     "one_change",
     "one_factor",
+    "operation_bodies",
+    "operation_cases",
+    "operation_queries",
     "output_items",
     "pairwise_cases",
     "previous_input_messages",

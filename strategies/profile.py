@@ -27,6 +27,7 @@ from rejoinder.strategies.schema.examples import IMAGE_URL, TEXT_FILE_URL
 REFERENTS: Final[Mapping[str, str]] = {
     "model": "model",
     "previous_response_id": "previous_response_id",
+    "conversation": "conversation_id",
     "prompt": "prompt_id",
     "priority": "priority",
     # Must be new in every request, so only whoever sends can fill it in; a repeated one may rightly be refused.
@@ -85,6 +86,7 @@ class EndpointProfile:
     model: str | None = None
     max_output_tokens: int | None = 16
     previous_response_id: str | None = None
+    conversation_id: str | None = None
     prompt_id: str | None = None
     priority: int | None = None
     request_id: str | None = None

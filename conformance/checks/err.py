@@ -165,8 +165,11 @@ def _plain_type(kind: str) -> str:
 
 
 def _has_param(view: ExchangeView) -> bool:
-    named = get(_error(view), "param") is not ABSENT
-    return named and status_code(view) < 500 and has_control_without_fault(view) and not _parts_a_call(view)
+    if get(_error(view), "param") is ABSENT or not wrong_field_of(view.exchange.tags) or status_code(view) >= 500:
+        return False
+    if view.operation:  # the plainest request for the operation is its control
+        return view.operation in view.run_context.operations
+    return has_control_without_fault(view) and not _parts_a_call(view)
 
 
 def _parts_a_call(view: ExchangeView) -> bool:

@@ -17,6 +17,7 @@ from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import FaultKind, sent_for
 from rejoinder.model.verdict import ABSENT, Problem
 from rejoinder.validation import pointer_keys
+from rejoinder.wire.query import decode_query
 
 _WHAT: Final[Mapping[str, tuple[str, str]]] = {
     Role.MIRRORED: ("The same JSON with its fields in reverse order", "The request"),
@@ -205,4 +206,67 @@ def invalid_bodies_are_refused(run: CaseView) -> Iterator[Problem]:
                 actual=tested.exchange.status,
                 kind=tested.kind.value,
                 exchange=tested.exchange.id,
+            )
+
+
+def _documented(case: CaseView) -> list[tuple[ExchangeView, str, Any]]:
+    """Return the accepted or refused requests for an operation, each with the one parameter or field that it adds.
+
+    There are none unless the endpoint accepted the plainest request for the operation, in the role ``control``.
+    """
+    control = case.get(Role.CONTROL)
+    if control is None or control.requested is None or not control.exchange.ok:
+        return []
+    found = []
+    for view in case.views:
+        status = status_code(view)
+        if sent_for("REQ-11") not in view.exchange.tags or not (view.exchange.ok or is_refusal(status)):
+            continue
+        added = [pair for pair in _sent(view).items() if pair not in _sent(control).items()]
+        if len(added) == 1 and _is_supported(view, *added[0]):
+            found.append((view, *added[0]))
+    return found
+
+
+def _sent(view: ExchangeView) -> dict[str, Any]:
+    """Return the query parameters and the body's fields of a request for an operation."""
+    query = view.requested.operation.query if view.requested is not None else None
+    text = view.exchange.request.path.partition("?")[2]
+    return {**view.request, **({} if query is None else decode_query(text, query))}
+
+
+def _is_supported(view: ExchangeView, name: str, value: Any) -> bool:
+    """Return whether a refusal of a value says something of the operation.
+
+    What create requests have as well must have been accepted there: the endpoint may lack the feature. Lists of items
+    are not tested.
+    """
+    lists = isinstance(value, list)
+    if name not in view.dialect.parameters:
+        return not lists
+    answered = [other.fields[name] for other in view.run_context.answered if other.fields.get(name) is not None]
+    if lists:
+        known = [entry for one in answered if isinstance(one, list) for entry in one]
+        return all(entry in known for entry in value)
+    return bool(answered) if isinstance(value, dict) else value in answered
+
+
+@check("REQ-11", Subject.CASE, needs=lambda case: bool(_documented(case)))
+def operations_take_what_is_documented(case: CaseView) -> Iterator[Problem]:
+    """Sends the plainest request for each operation, and then each query parameter and field alone.
+
+    Parameters have every value of an enumeration and both ends of a range. What create requests have as well is tested
+    only with values that the endpoint accepts there. A 5xx is no problem of this rule.
+    """
+    for view, name, value in _documented(case):
+        if not view.exchange.ok:
+            words = error_text(view.exchange)
+            status = status_code(view)
+            yield in_exchange(
+                view,
+                f"{name} {quoted(value)} of {view.operation} is refused with status {status}"
+                f"{f': {quoted(words)}' if words else ''}. The request without it is accepted.",
+                expected="2xx status",
+                actual=status,
+                kind=f"{view.operation} {name}",
             )

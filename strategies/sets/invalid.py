@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache, partial
@@ -23,7 +23,7 @@ from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract import SchemaVariant, load_dialect, request_schema
 from rejoinder.contract.branches import fits
-from rejoinder.contract.nodes import Array, Node, Object, Scalar, Union, request_nodes
+from rejoinder.contract.nodes import Array, Node, Object, Scalar, Schema, Union, request_nodes
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.options import AnyDialect
 from rejoinder.strategies.profile import EndpointProfile, named
@@ -31,7 +31,16 @@ from rejoinder.strategies.schema.leaves import repeated
 from rejoinder.strategies.sets.systematic import Body, seeds
 from rejoinder.validation import escape_key, pointer_keys
 
-__all__ = ["KINDS", "LONGEST", "Mutant", "candidates", "classify", "invalid_requests", "surely_invalid"]
+__all__ = [
+    "KINDS",
+    "LONGEST",
+    "Mutant",
+    "PermissiveReading",
+    "candidates",
+    "classify",
+    "invalid_requests",
+    "surely_invalid",
+]
 
 #: What a fault does to the one place that it touches, and the keyword of JSON Schema that refuses it.
 KINDS: Final[Mapping[str, str]] = {
@@ -172,30 +181,14 @@ def classify(
     are passed over. The body is changed while this runs and is as before whenever a mutant is yielded; mutants hold
     copies.
     """
-    contract = _Permissive.of(named(profile, dialect))
-    accepts, allowed = contract.validator.is_valid, contract.allowed
-    base = copy.deepcopy(body)
-    if not below:
-        roots: tuple[Any, ...] = ([], "text", 7, None, True)
-        for wrong in roots:
-            location = type(wrong).__name__
-            if ("root", variant, location) not in known and not accepts(wrong):
-                yield Mutant("root", variant, location, "", wrong, base)
-    for kind, holder, key, new, pointer, location in contract.faults(body, below):
-        if (kind, variant, location) in known:
-            continue
-        undo = _change(holder, key, new)
-        mutant = None if accepts(body) else Mutant(kind, variant, location, pointer, copy.deepcopy(body), base)
-        undo()
-        if mutant is not None and not any(fnmatchcase(mutant.id, f"invalid.{pattern}") for pattern in allowed):
-            yield mutant
+    yield from PermissiveReading.of(named(profile, dialect)).mutants(body, variant, below, known)
 
 
 def candidates(
     body: Body, *, below: str = "", dialect: AnyDialect | None = None, profile: EndpointProfile | None = None
 ) -> Iterator[bool]:
     """Yield for every fault that can be made below a pointer whether it is surely invalid; keep no mutant."""
-    contract = _Permissive.of(named(profile, dialect))
+    contract = PermissiveReading.of(named(profile, dialect))
     accepts = contract.validator.is_valid
     for _, holder, key, new, _, _ in contract.faults(body, below):
         undo = _change(holder, key, new)
@@ -204,26 +197,53 @@ def candidates(
         yield not valid
 
 
-class _Permissive:
-    """The permissive reading of a dialect's request schema, as a judge and as a source of faults."""
+class PermissiveReading:
+    """The permissive reading of a schema of bodies, as a judge and as a source of faults.
 
-    def __init__(self, dialect: str) -> None:
-        self.validator = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.PERMISSIVE, dialect=dialect))
-        #: Patterns of the mutants that a document of the dialect allows although the request schema does not.
-        self.allowed = tuple(load_dialect(dialect).request["allowed_faults"])
-        self.root = request_nodes(SchemaVariant.PERMISSIVE, dialect)
-        self.limited = _is_limited(self.root, set())
+    ``allowed`` are patterns of the ids of mutants that a document of the dialect allows although the schema does not,
+    ``root`` are the nodes of the schema.
+    """
+
+    def __init__(self, schema: Schema, allowed: Iterable[str], root: Object) -> None:
+        self.validator = jsonschema_rs.Draft202012Validator(schema)
+        self.allowed = tuple(allowed)
+        self.root = root
+        self.limited = _is_limited(root, set())
 
     @staticmethod
     @cache
-    def of(dialect: str) -> _Permissive:
-        return _Permissive(dialect)
+    def of(dialect: str) -> PermissiveReading:
+        """Return the reading of the request schema of a dialect."""
+        schema = request_schema(SchemaVariant.PERMISSIVE, dialect=dialect)
+        allowed = load_dialect(dialect).request["allowed_faults"]
+        return PermissiveReading(schema, allowed, request_nodes(SchemaVariant.PERMISSIVE, dialect))
 
     def faults(self, body: Any, below: str) -> Iterator[_Fault]:
         """Yield the faults below a pointer: those that any body can have, then those that break a limit."""
         yield from _faults(_at(body, below), below, "")
         if self.limited:
             yield from _LimitBreaker(below).faults(self.root, body, None, None, "", "")
+
+    def mutants(
+        self, body: Body, variant: str, below: str = "", known: Container[tuple[str, str, str]] = ()
+    ) -> Iterator[Mutant]:
+        """Yield every mutant of a valid body that is surely invalid, as :func:`classify` does."""
+        accepts = self.validator.is_valid
+        base = copy.deepcopy(body)
+        if not below:
+            roots: tuple[Any, ...] = ([], "text", 7, None, True)
+            for wrong in roots:
+                location = type(wrong).__name__
+                if ("root", variant, location) not in known and not accepts(wrong):
+                    yield Mutant("root", variant, location, "", wrong, base)
+        for kind, holder, key, new, pointer, location in self.faults(body, below):
+            if (kind, variant, location) in known:
+                continue
+            undo = _change(holder, key, new)
+            mutant = None if accepts(body) else Mutant(kind, variant, location, pointer, copy.deepcopy(body), base)
+            undo()
+            if mutant is not None and not any(fnmatchcase(mutant.id, f"invalid.{one}") for one in self.allowed):
+                yield mutant
 
 
 def _at(body: Any, pointer: str) -> Any:

@@ -277,6 +277,21 @@ def one_factor(*, dialect: AnyDialect | None = None, profile: EndpointProfile | 
     return cases
 
 
+def field_levels(root: Object) -> Iterator[tuple[str, Body]]:
+    """Yield bodies of an object that differ from its plainest one in a single field, each with a label.
+
+    The plainest one comes first, with an empty label. ``input`` has a plain text in all of them.
+    """
+    plain = {**({"input": _PROMPT} if any(item.name == "input" for item in root.fields) else {}), **_required(root)}
+    yield "", copy.deepcopy(plain)
+    for item in root.fields:
+        if item.name != "input":
+            for level in _factor(item, "one"):
+                if level.value is not ABSENT and level.value != plain.get(item.name):
+                    body = {**copy.deepcopy(plain), item.name: copy.deepcopy(level.value)}
+                    yield _dotted(item.name, level.label), _sound(root, body)
+
+
 def pairwise_cases(
     *,
     of: Choice["request", "item"] = "request",

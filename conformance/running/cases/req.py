@@ -16,6 +16,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_refusal
 from rejoinder.conformance.running.case import TIME_TOOL, CaseContext, PlannedCase, Replies, RequestSpec, user
+from rejoinder.conformance.running.operations import generated_cases
 from rejoinder.contract import SchemaVariant
 from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import Tag, sent_for
@@ -66,6 +67,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     for case in _common(maker, kinds):
         kept = (spec for spec in case.requests if plan == "full" or spec.role not in _FULL_ONLY)
         yield replace(case, requests=tuple(kept))
+    yield from generated_cases(context, plan)
     if plan == "full":
         yield from _places(maker)
         yield from _generated(maker)

@@ -22,7 +22,6 @@ from rejoinder.conformance.running.case import (
     continuing,
     final_response,
     included_values,
-    operation_request,
     output_of,
     plain_and_streamed,
     response_id,
@@ -31,6 +30,7 @@ from rejoinder.conformance.running.case import (
     unknown_id,
     user,
 )
+from rejoinder.conformance.running.operations import end_of_conversation, in_conversation, operation_request
 from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import sent_for
 
@@ -146,7 +146,7 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
                 RequestSpec(Role.CONTROL, continuing(Role.FIRST, context.body(input=hello)), ()),
                 RequestSpec(Role.CONVERSATION, talk, ()),
                 RequestSpec("both", _both(talk), (sent_for("STA-07"),)),
-                _end_of(context),
+                end_of_conversation(context),
             ),
         )
 
@@ -164,22 +164,6 @@ def _both(talk: Callable[[Replies], dict[str, Any] | None]) -> Callable[[Replies
 def _converses(context: CaseContext) -> bool:
     """Whether the dialect has conversations."""
     return "create_conversation" in context.dialect.operations
-
-
-def _in(role: str, item: str = "", change: Callable[[str], str] = str) -> Callable[[Replies], tuple[str, ...] | None]:
-    """Return the ids of the conversation that an earlier request created, and of an item in an earlier list."""
-
-    def ids(replies: Replies) -> tuple[str, ...] | None:
-        conversation = response_id(replies, role)
-        if conversation is None:
-            return None
-        if not item:
-            return (change(conversation),)
-        page = replies.get(item)
-        first = get(page.json(), "data", 0, "id") if page is not None and page.ok else None
-        return (conversation, first) if isinstance(first, str) else None
-
-    return ids
 
 
 def _said_in(
@@ -203,11 +187,6 @@ def _said_in(
     return body
 
 
-def _end_of(context: CaseContext, role: str = Role.TALK_CREATED) -> RequestSpec:
-    """Return the request that deletes the conversation of a case, so that nothing is left at the endpoint."""
-    return operation_request(context, Role.TALK_DELETED, "delete_conversation", _in(role))
-
-
 _OPENING: Final = [{"type": "message", "role": "user", "content": "My name is Ada."}]
 
 
@@ -223,11 +202,11 @@ def _conversation(context: CaseContext) -> PlannedCase:
                 context,
                 Role.TALK_LISTED,
                 "list_conversation_items",
-                _in(Role.TALK_CREATED),
+                in_conversation(Role.TALK_CREATED),
                 query="order=asc&limit=100",
             ),
             _late_list(context, (Role.TALK_FIRST,)),
-            _end_of(context),
+            end_of_conversation(context),
         ),
     )
 
@@ -239,7 +218,7 @@ def _late_list(context: CaseContext, roles: tuple[str, ...]) -> RequestSpec:
         page = replies.get(Role.TALK_LISTED)
         there = page.body.decode("utf-8", "replace") if page is not None else ""
         missing = any(str(item.get("id")) not in there for role in roles for item in output_of(replies.get(role)))
-        return _in(Role.TALK_CREATED)(replies) if missing else None
+        return in_conversation(Role.TALK_CREATED)(replies) if missing else None
 
     query = "order=asc&limit=100"
     return operation_request(context, Role.TALK_LISTED_AFTER, "list_conversation_items", ids, query=query, wait=_LATE)
@@ -251,7 +230,7 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
     def ask(role: str, name: str, ids: Callable[[Replies], tuple[str, ...] | None], **fields: Any) -> RequestSpec:
         return operation_request(context, role, name, ids, **fields)
 
-    here, nowhere = _in(Role.TALK_CREATED), _in(Role.TALK_CREATED, change=unknown_id)
+    here, nowhere = in_conversation(Role.TALK_CREATED), in_conversation(Role.TALK_CREATED, change=unknown_id)
     renamed = {"metadata": {"topic": "rejoinder", "state": "renamed"}}
     yield PlannedCase(
         "state.conversation-metadata",
@@ -263,7 +242,7 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
             ask(Role.TALK_GET, "retrieve_conversation", here),
             ask(Role.TALK_UPDATED, "update_conversation", here, body=renamed),
             ask(Role.TALK_GET_UPDATED, "retrieve_conversation", here),
-            _end_of(context),
+            end_of_conversation(context),
             ask(Role.TALK_GET_DELETED, "retrieve_conversation", here),
         ),
     )
@@ -293,11 +272,17 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
             ask(Role.PAGE, "list_conversation_items", here, query="order=asc&limit=2"),
             page_after(Role.PAGE_AFTER, Role.PAGE),
             page_after(Role.PAGE_LAST, Role.PAGE_AFTER),
-            ask(Role.TALK_ITEM, "retrieve_conversation_item", _in(Role.TALK_CREATED, Role.TALK_ADDED)),
-            ask(Role.TALK_ITEM_DELETED, "delete_conversation_item", _in(Role.TALK_CREATED, Role.TALK_ADDED)),
-            ask(Role.TALK_GET_DELETED_ITEM, "retrieve_conversation_item", _in(Role.TALK_CREATED, Role.TALK_ADDED)),
+            ask(Role.TALK_ITEM, "retrieve_conversation_item", in_conversation(Role.TALK_CREATED, Role.TALK_ADDED)),
+            ask(
+                Role.TALK_ITEM_DELETED, "delete_conversation_item", in_conversation(Role.TALK_CREATED, Role.TALK_ADDED)
+            ),
+            ask(
+                Role.TALK_GET_DELETED_ITEM,
+                "retrieve_conversation_item",
+                in_conversation(Role.TALK_CREATED, Role.TALK_ADDED),
+            ),
             ask(Role.TALK_LISTED_AFTER, "list_conversation_items", here, query="order=asc"),
-            _end_of(context),
+            end_of_conversation(context),
         ),
     )
     yield _conversation_memory(context)
@@ -316,7 +301,7 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
             ask(Role.TALK_UPDATE_UNKNOWN, "update_conversation", nowhere, body=renamed),
             ask(Role.TALK_LIST_UNKNOWN, "list_conversation_items", nowhere),
             ask(Role.TALK_DELETE_UNKNOWN, "delete_conversation", nowhere),
-            _end_of(context),
+            end_of_conversation(context),
         ),
     )
 
@@ -359,11 +344,11 @@ def _conversation_memory(context: CaseContext) -> PlannedCase:
                 context,
                 Role.TALK_LISTED,
                 "list_conversation_items",
-                _in(Role.TALK_CREATED),
+                in_conversation(Role.TALK_CREATED),
                 query="order=asc&limit=100",
             ),
             _late_list(context, (Role.TALK_FIRST, Role.TALK_CHAINED)),
-            _end_of(context),
+            end_of_conversation(context),
         ),
     )
 

@@ -52,7 +52,7 @@ from rejoinder.contract._rules import (
     read_rules,
     speaks_for,
 )
-from rejoinder.contract._schemas import SchemaVariant, load_schema, request_schema
+from rejoinder.contract._schemas import SchemaVariant, as_variant, load_schema, request_schema
 from rejoinder.contract._sentences import Sentence, documents_with_sentences, load_sentences
 from rejoinder.contract._source import (
     DEFAULT_DIALECT,
@@ -80,6 +80,7 @@ __all__ = [
     "SchemaVariant",
     "Sentence",
     "Within",
+    "as_variant",
     "cite",
     "client_of",
     "clients_file",

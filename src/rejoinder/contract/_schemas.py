@@ -93,7 +93,11 @@ def request_schema(
 @cache
 def variant_of(source: Source, variant: SchemaVariant) -> Schema:
     """Return a variant of the dialect's request schema; not a copy, do not change it."""
-    schema = schema_of(source, "request")
+    return as_variant(schema_of(source, "request"), variant)
+
+
+def as_variant(schema: Schema, variant: SchemaVariant) -> Schema:
+    """Return a reading of a schema of what clients send; the schema itself where that is the permissive one."""
     if variant is not SchemaVariant.PERMISSIVE:
         schema = _close(schema)
     if variant is SchemaVariant.GENERATION:

@@ -546,7 +546,8 @@ class Sandbox:
     def _input_items(
         self, request: Request, info: RequestInfo, response_id: str, variations: Sequence[Variation]
     ) -> Reply:
-        query = check_page(request)
+        known = self.dialect.operations.get("input_items")
+        query = check_page(request) if known is None else check_operation(known, request)[0]
         with self._lock:
             listing = page(self._found(response_id, info, variations).input_items, query)
         self._checked("input_items", request)

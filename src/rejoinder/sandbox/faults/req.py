@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.lenient import mended
-from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Fault, FaultList, RequestHook, input_items, refuse_items
+from rejoinder.sandbox.fault import Fault, FaultList, RequestHook, Visit, input_items, refuse_items
 
 FAULTS: Final = FaultList(
     Fault(
@@ -198,3 +198,11 @@ def _in_order(_: Json, info: RequestInfo) -> bool:
 def _zero_fraction(_: Json, info: RequestInfo) -> bool:
     """An integer with a zero fraction is refused."""
     return isinstance(info.body.get("max_output_tokens"), float)
+
+
+@FAULTS.add("large-page-refused", "REQ-11", hook="override", dialects=("openai",))
+def _large_page(visit: Visit) -> Reply | None:
+    """A page of 100 input items is refused."""
+    if visit.info.operation == "input_items" and visit.query.get("limit") == "100":
+        raise ApiError(400, "limit must be below 100.", param="limit", code="invalid_value")
+    return None
