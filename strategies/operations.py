@@ -178,11 +178,13 @@ def _bodies(operation: Operation, profile: EndpointProfile | None, most: int) ->
         yield "", "", None
         return
     seen: dict[str, int] = {}
+    names: dict[str, int] = {}
     for label, body in field_levels(root):
         param = label.partition(".")[0]
         seen[param] = seen.get(param, 0) + 1
         if seen[param] <= most and operation.body_validator.is_valid(body):
-            yield label, param, body
+            names[label] = names.get(label, 0) + 1
+            yield label if names[label] == 1 else f"{label}.{names[label]}", param, body
 
 
 def _ends(operation: Operation) -> Iterator[tuple[str, str, Any]]:
@@ -246,6 +248,7 @@ def _wrong_bodies(operation: Operation, bodies: list[tuple[str, str, Any]], dial
     assert isinstance(root, Object)
     reading = PermissiveReading(operation.body, load_dialect(dialect).request["allowed_faults"], root)
     known: set[tuple[str, str, str]] = set()
+    names: set[str] = set()
     for _, _, body in bodies:
         for mutant in reading.mutants(body, "request", "", known):
             known.add((mutant.kind, mutant.variant, mutant.location))
@@ -253,4 +256,7 @@ def _wrong_bodies(operation: Operation, bodies: list[tuple[str, str, Any]], dial
                 continue
             fault = _FAULTS.get(mutant.kind, _FAULTS.get(mutant.keyword, FaultKind.RANGE))
             name = mutant.id.removeprefix("invalid.").replace(".request", "", 1)
+            if name in names:
+                continue
+            names.add(name)
             yield OperationCase(operation.name, name, {}, mutant.body, mutant.param, fault)

@@ -172,4 +172,4 @@ class Conversations(RuleBasedStateMachine):
 
 
 TestConversations = Conversations.TestCase
-TestConversations.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+TestConversations.settings = settings(max_examples=8, stateful_step_count=10, deadline=None)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -114,8 +114,9 @@ def load_operations(dialect: str | Path = DEFAULT_DIALECT) -> Mapping[str, Opera
     return operations_of(_source.read(dialect))
 
 
+@cache
 def operations_of(source: Source) -> Mapping[str, Operation]:
-    """Return the operations of a dialect that was read."""
+    """Return the operations of a dialect that was read; not a copy, do not change them."""
     found = {}
     for name, raw in schema_of(source, "operations")["x-operations"].items():
         pointer = f"/x-operations/{escape_key(name)}"
