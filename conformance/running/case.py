@@ -324,6 +324,32 @@ def stored_request(
     return RequestSpec(role, method=method, path=stored_path(of, *below, change=change), tags=(), **fields)
 
 
+def operation_request(
+    context: CaseContext,
+    role: str,
+    name: str,
+    ids: Callable[[Replies], tuple[str, ...] | None] | None = None,
+    **fields: Any,
+) -> RequestSpec:
+    """Return a request for an operation of the dialect beside create.
+
+    ``ids`` returns the ids in its path from the replies so far, or ``None`` where there is nothing to ask. ``fields``
+    are further ones of its :class:`RequestSpec`.
+    """
+    operation = context.dialect.operations[name]
+    collection, *segments = operation.segments
+
+    def path(replies: Replies) -> tuple[str, ...] | None:
+        found = () if ids is None else ids(replies)
+        if found is None:
+            return None
+        given = iter(found)
+        return tuple(next(given) if segment.startswith("{") else segment for segment in segments)
+
+    fixed = tuple(segments) if not operation.ids else path
+    return RequestSpec(role, method=operation.method, collection=collection, path=fixed, **{"tags": (), **fields})
+
+
 def stored_path(role: str, *below: str, change: Callable[[str], str] = str) -> PathOf:
     """Return the path of the response that an earlier request got, and what lies below it; ``change`` alters its id."""
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.roles import Role, role_of
-from rejoinder.conformance.running.case import CaseContext, PlannedCase, Replies, RequestSpec, greeting, response_id
+from rejoinder.conformance.running.case import (
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    greeting,
+    operation_request,
+    response_id,
+)
 from rejoinder.contract import Operation
 from rejoinder.model.tags import Tag, sent_for, wrong_field
 from rejoinder.strategies import EndpointProfile, OperationCase, invalid_operation_cases, operation_cases
@@ -22,32 +30,6 @@ _QUICK: Final = 3
 """The same in the plan ``quick``."""
 _LEVELS: Final = 4
 """Values of one parameter or field."""
-
-
-def operation_request(
-    context: CaseContext,
-    role: str,
-    name: str,
-    ids: Callable[[Replies], tuple[str, ...] | None] | None = None,
-    **fields: Any,
-) -> RequestSpec:
-    """Return a request for an operation of the dialect beside create.
-
-    ``ids`` returns the ids in its path from the replies so far, or ``None`` where there is nothing to ask. ``fields``
-    are further ones of its :class:`RequestSpec`.
-    """
-    operation = context.dialect.operations[name]
-    collection, *segments = operation.segments
-
-    def path(replies: Replies) -> tuple[str, ...] | None:
-        found = () if ids is None else ids(replies)
-        if found is None:
-            return None
-        given = iter(found)
-        return tuple(next(given) if segment.startswith("{") else segment for segment in segments)
-
-    fixed = tuple(segments) if not operation.ids else path
-    return RequestSpec(role, method=operation.method, collection=collection, path=fixed, **{"tags": (), **fields})
 
 
 def in_conversation(

@@ -35,7 +35,7 @@ from rejoinder.conformance.running.cases.mem import Slot, slot_case, tell
 from rejoinder.contract import Operation
 from rejoinder.model.tags import FaultKind, Tag, with_fault, wrong_field
 from rejoinder.strategies import EdgeCase, EndpointProfile, Mutant, edge_cases, surely_invalid
-from rejoinder.validation import Validator
+from rejoinder.strategies.operations import OF_STREAMS
 
 MUTANTS: Final = 60
 """How many bodies with a single fault the plan ``full`` sends."""
@@ -439,7 +439,8 @@ def _of_operations(context: CaseContext) -> Iterator[PlannedCase]:
             requests.append(operation_request(context, Role.TALK_CREATED, "create_conversation", body={}))
         requests += _malformed_ids(context, operation)
         requests += _malformed_queries(context, operation)
-        requests += _malformed_bodies(context, operation)
+        if operation.body is not None:  # wrong fields come from the schema of the body
+            requests.append(_request_to(context, operation, "unclosed", body=b'{"input": ', tags=(Tag.INVALID,)))
         if operation.segments not in paths:
             paths.add(operation.segments)
             requests.append(replace(_request_to(context, operation, "put", tags=(Tag.WRONG_METHOD,)), method="PUT"))
@@ -449,7 +450,7 @@ def _of_operations(context: CaseContext) -> Iterator[PlannedCase]:
             requests.append(_request_to(context, operations["delete_conversation"], Role.TALK_DELETED))
         yield PlannedCase(
             f"refused.operations.{operation.name}",
-            f"Requests to {operation.name} with malformed ids, parameters, bodies and an unsupported method.",
+            f"Requests to {operation.name} with malformed ids, JSON and parameters, and an unsupported method.",
             tuple(requests),
         )
 
@@ -493,49 +494,11 @@ def _malformed_ids(context: CaseContext, operation: Operation) -> Iterator[Reque
 
 
 def _malformed_queries(context: CaseContext, operation: Operation) -> Iterator[RequestSpec]:
+    """Yield requests with a word in each parameter of streams, which a response that is no stream need not read.
+
+    Wrong values of the others come from the schema of the query; see ``generated_cases``.
+    """
     parameters = (operation.query or {}).get("properties", {})
-    # A parameter of streams need not be read where the reply is none.
-    tags = (Tag.EDGE,) if "stream" in parameters else (Tag.INVALID,)
-    for name, schema in parameters.items():
-        for value in _wrong_values(schema):
-            role, query = f"query-{name}-{value}", f"{name}={value}"
-            yield _request_to(context, operation, role, query=query, tags=(*tags, wrong_field(name)))
-
-
-def _wrong_values(schema: Mapping[str, Any]) -> Iterator[str]:
-    """Yield values that a query parameter cannot have, as they stand in the query."""
-    alternatives = schema.get("anyOf", [schema])
-    kinds = {alternative.get("type") for alternative in alternatives}
-    listed = any("enum" in alternative.get("items", alternative) for alternative in alternatives)
-    if listed or kinds & {"integer", "boolean"}:
-        yield "rejoinder"
-    for alternative in alternatives:
-        if "minimum" in alternative:
-            yield str(alternative["minimum"] - 1)
-        if "maximum" in alternative:
-            yield str(alternative["maximum"] + 1)
-
-
-_WRONG_VALUES: Final = (7, "rejoinder", {"no": "value"})
-_FIELDS: Final = 6
-"""How many fields of the body of an operation are sent with a wrong JSON type."""
-
-
-def _malformed_bodies(context: CaseContext, operation: Operation) -> Iterator[RequestSpec]:
-    if operation.body is None:
-        return
-    bodies: dict[str, tuple[Any, str]] = {"unclosed": (b'{"input": ', ""), "array": ([], "")}
-    fields = operation.body.get("properties", {})
-    usual = {"model": context.named_model, "input": "Say hello."}
-    base = {name: value for name, value in usual.items() if name in fields and value is not None}
-    sound = Validator(operation.body)
-    if sound.is_valid(base):
-        for name in operation.body.get("required", ()):
-            bodies[f"without-{name}"] = ({key: value for key, value in base.items() if key != name}, name)
-        for name in list(fields)[:_FIELDS]:
-            wrong = next((value for value in _WRONG_VALUES if not sound.is_valid({**base, name: value})), None)
-            if wrong is not None:
-                bodies[f"wrong-{name}"] = ({**base, name: wrong}, name)
-    for role, (body, field) in bodies.items():
-        tags = (Tag.INVALID, *((wrong_field(field),) if field else ()))
-        yield _request_to(context, operation, role, body=body, tags=tags)
+    for name in sorted(parameters.keys() & OF_STREAMS):
+        tags = (Tag.EDGE, wrong_field(name))
+        yield _request_to(context, operation, f"query-{name}", query=f"{name}=rejoinder", tags=tags)

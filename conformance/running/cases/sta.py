@@ -22,6 +22,7 @@ from rejoinder.conformance.running.case import (
     continuing,
     final_response,
     included_values,
+    operation_request,
     output_of,
     plain_and_streamed,
     response_id,
@@ -30,7 +31,7 @@ from rejoinder.conformance.running.case import (
     unknown_id,
     user,
 )
-from rejoinder.conformance.running.operations import end_of_conversation, in_conversation, operation_request
+from rejoinder.conformance.running.operations import end_of_conversation, in_conversation
 from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import sent_for
 
