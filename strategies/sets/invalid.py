@@ -205,7 +205,7 @@ class PermissiveReading:
     """
 
     def __init__(self, schema: Schema, allowed: Iterable[str], root: Object) -> None:
-        self.validator = jsonschema_rs.Draft202012Validator(schema)
+        self.validator = jsonschema_rs.Draft202012Validator(dict(schema))
         self.allowed = tuple(allowed)
         self.root = root
         self.limited = _is_limited(root, set())
