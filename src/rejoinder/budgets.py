@@ -88,6 +88,10 @@ METRICS_SECONDS: Final = 2.0
 
 INPUT_TOML: Final = 4 * MIB
 """Bytes of a TOML file, a dialect or the file of --extra-body."""
+INPUT_OPENAPI: Final = 16 * MIB
+"""Bytes of an OpenAPI document."""
+SCHEMA_PLACES: Final = 200_000
+"""Objects and lists of a contract schema when its references are followed; the largest shipped one has under 20,000."""
 INPUT_CERTIFICATES: Final = 4 * MIB
 """Bytes of a file of certificates or of a key."""
 INPUT_BODIES: Final = 64 * MIB

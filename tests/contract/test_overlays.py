@@ -512,3 +512,28 @@ def test_no_overlay_fails_in_any_other_way(
     except ContractError as error:
         refused = error.message
     assert not refused or str(path) in refused
+
+
+def _chain(number: int, times: int) -> dict[str, Any]:
+    """Return a request schema with definitions of which each refers to the next so many times."""
+    schema = deepcopy(OWN_REQUEST)
+    fields = {
+        f"D{index}": {f"f{place}": {"$ref": f"#/$defs/D{index + 1}"} for place in range(times)}
+        for index in range(number)
+    }
+    schema["$defs"] |= {name: {"type": "object", "properties": inner} for name, inner in fields.items()}
+    schema["$defs"][f"D{number}"] = {"type": "string"}
+    schema["properties"]["chain"] = {"$ref": "#/$defs/D0"}
+    return schema
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_schema_that_is_large_only_when_its_references_are_followed(tmp_path: Path, backwards: bool) -> None:
+    for number, times, what in ((60, 2, "more than 200,000 places"), (3_000, 1, "nested more than 100 levels deep")):
+        schema = _chain(number, times)
+        if backwards:
+            schema["$defs"] = dict(reversed(schema["$defs"].items()))
+        with pytest.raises(ContractError, match=what) as caught:
+            load_dialect(with_request(tmp_path, schema))
+        assert "keyword '$ref'" in caught.value.message
+    assert "chain" in load_dialect(with_request(tmp_path, _chain(8, 2))).parameters

@@ -89,7 +89,7 @@ def _reported(path: Path) -> None:
 
 
 def _dialect(path: Path) -> None:
-    _source._parse.cache_clear()  # each text is another dialect, which a long run would keep
+    _source.parse.cache_clear()  # each text is another dialect, which a long run would keep
     load_dialect(path)
 
 

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "diff": "Show what changed between two runs.",
     "compare": "Show several runs side by side on one HTML page.",
     "rules": "List the rules, or explain one.",
+    "dialect": "Show and compare dialects, or make one from an OpenAPI document.",
     "sandbox": "Serve the built-in test endpoint, correct or with faults.",
     "demo": "Check and load the sandbox, and write one report.",
 }

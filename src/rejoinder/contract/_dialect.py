@@ -264,11 +264,12 @@ def load_dialect(name: str | Path = DEFAULT_DIALECT) -> Dialect:
     Raises :class:`~rejoinder.errors.ContractError` when there is none of that name, or when the file cannot be used:
     the error names file, pointer and keyword.
     """
-    return _build(_source.read(name))
+    return build(_source.read(name))
 
 
 @cache
-def _build(source: Source) -> Dialect:
+def build(source: Source) -> Dialect:
+    """Return the dialect of a file that was read; raises as :func:`load_dialect` does."""
     # Every schema is built at once, so that a file with a mistake is refused before anything is judged with it.
     schemas = {name: schema_of(source, name) for name in SCHEMAS}
     if source.name not in dialect_names():

@@ -65,8 +65,16 @@ def schema_of(source: Source, name: str) -> Schema:
         schema = deepcopy(schema)
         schema["properties"]["status"] = {"enum": list(parameters["statuses"])}
         schema["required"] = list(dict.fromkeys([*schema["required"], *parameters["required"]]))
-        schema = with_used(resolve(schema, {"request": schema_of(source, "request")}, file=source.file, relaxed=True))
+        request = schema_of(_borrowed_from(source), "request")
+        schema = with_used(resolve(schema, {"request": request}, file=source.file, relaxed=True))
     return schema
+
+
+def _borrowed_from(source: Source) -> Source:
+    """Return the dialect from whose request the response borrows: the base, for its response with a new request."""
+    while source.base is not None and "request" in source.replaced and "response" not in source.replaced:
+        source = source.base
+    return source
 
 
 @cache

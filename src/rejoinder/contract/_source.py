@@ -66,8 +66,9 @@ class Source:
     """A dialect file on top of its bases; the same object as long as the file says the same.
 
     ``lineage`` names the dialect and those it stands on, nearest first; ``family`` those of them whose rows of rules,
-    faults and freedoms apply here. ``parameters`` holds the merged tables; ``overlays`` the overlay tables with the
-    file that each is from, outermost base first.
+    faults and freedoms apply here. ``parameters`` holds the merged tables; ``schemas`` the whole schemas that stand in
+    place of the contract's, each with its file, and ``replaced`` the names of those that this file brings; ``base`` the
+    dialect that it is based on; ``overlays`` the overlay tables with the file that each is from, outermost base first.
     """
 
     name: str
@@ -89,6 +90,8 @@ class Source:
     marks: tuple[Mark, ...]
     parameters: Mapping[str, Mapping[str, Any]]
     schemas: Mapping[str, tuple[str, Mapping[str, Any]]]
+    replaced: frozenset[str]
+    base: Source | None
     overlays: tuple[tuple[str, Mapping[str, Any]], ...]
 
 
@@ -138,7 +141,7 @@ def read(dialect: str | Path = DEFAULT_DIALECT) -> Source:
     for name, file in _schema_files(str(path), text).items():
         hint = f"{path} names it in [schemas]. Paths there are relative to the dialect file."
         own[name] = (str(path.parent / file), _text(path.parent / file, "schema", hint))
-    return _parse(str(path), text, tuple((name, *found) for name, found in own.items()))
+    return parse(str(path), text, tuple((name, *found) for name, found in own.items()))
 
 
 def _text(path: Path, what: str, hint: str) -> str:
@@ -156,7 +159,7 @@ def _shipped(name: str) -> Source:
     folder = files("rejoinder.contract").joinpath("dialects")
     file, text = f"dialects/{name}.toml", folder.joinpath(f"{name}.toml").read_text("utf-8")
     own = _schema_files(file, text)
-    return _parse(
+    return parse(
         file,
         text,
         tuple((key, f"dialects/{path}", folder.joinpath(path).read_text("utf-8")) for key, path in own.items()),
@@ -203,7 +206,7 @@ def _schema_files(file: str, text: str) -> Mapping[str, str]:
 
 
 @cache
-def _parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] = ()) -> Source:
+def parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] = ()) -> Source:
     raw = _raw(file, text)
     for key in raw:
         if key not in (*_TEXTS, *_LISTS, *TABLES, "base", "inherits_rules", "mark", "schemas", "overlay"):
@@ -242,6 +245,8 @@ def _parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] 
         marks=tuple(_marks(file, raw)),
         parameters={table: _table(file, table, raw, base) for table in TABLES},
         schemas={**(base.schemas if base else {}), **schemas},
+        replaced=frozenset(schemas),
+        base=base,
         overlays=(*_without(base.overlays if base else (), schemas), (file, overlays)),
     )
 

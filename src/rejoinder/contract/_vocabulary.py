@@ -8,7 +8,8 @@ honours it completely:
   ``dependentRequired`` of objects;
 - ``items``, ``minItems``, ``maxItems`` and ``uniqueItems`` of arrays;
 - bounds of numbers; length, ``pattern`` and ``format`` of strings;
-- in the response only: ``allOf`` of ``if``/``then``, which holds an output item to the class that its type names;
+- in the response and in replies of operations: ``allOf`` of ``if``/``then``, which holds an output item to the class
+  that its type names;
 - annotations: ``title``, ``description``, ``default``, ``examples``, ``deprecated``, ``$comment`` and ``x-...``.
 """
 
@@ -18,6 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from rejoinder.budgets import DEPTH, SCHEMA_PLACES
 from rejoinder.errors import ContractError
 from rejoinder.formatting import one_line
 from rejoinder.model.verdict import ABSENT
@@ -114,6 +116,12 @@ def _aliases(node: Any, at: str) -> Iterator[tuple[str, str]]:
                 yield from _aliases(branch, f"{at}/{key}/{index}")
 
 
+def _places(node: Any) -> int:
+    """Return how many objects and lists a node holds, itself included."""
+    children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    return 1 + sum(_places(child) for child in children if isinstance(child, Mapping | list))
+
+
 def check(schema: Mapping[str, Any], file: str, *, branching: bool = False) -> None:
     """Raise :class:`~rejoinder.errors.ContractError` unless the schema is made of the contract's vocabulary.
 
@@ -138,6 +146,10 @@ class _Checker:
         done: set[str] = set()
         for name in self._definitions:
             self._loops(name, (), done)
+        sizes: dict[str, tuple[int, int]] = {}
+        for name in self._definitions:
+            self._unfold(self._definitions[name], f"/$defs/{escape_key(name)}", (name,), sizes)
+        self._unfold({key: value for key, value in self._root.items() if key != "$defs"}, "", (), sizes)
 
     def _loops(self, name: str, path: tuple[str, ...], done: set[str]) -> None:
         """Raise where a definition is nothing but itself. One that contains itself inside of its values is fine."""
@@ -147,6 +159,27 @@ class _Checker:
             if target not in done:
                 self._loops(target, (*path, name), done)
         done.add(name)
+
+    def _unfold(self, node: Any, at: str, path: tuple[str, ...], sizes: dict[str, tuple[int, int]]) -> tuple[int, int]:
+        """Return how many places a node has when its references are followed, and how deep they are nested.
+
+        ``path`` names the definitions that lead here, which are not followed again; ``sizes`` are those of definitions.
+        """
+        total, depth = _places(node), 0
+        for pointer, target in _references(node, at):
+            if target in path:
+                continue
+            if target not in sizes and len(path) <= DEPTH:
+                inside = f"/$defs/{escape_key(target)}"
+                sizes[target] = self._unfold(self._definitions[target], inside, (*path, target), sizes)
+            places, below = sizes.get(target, (0, DEPTH))
+            total, depth = total + places, max(depth, below + 1)
+            if depth > DEPTH:
+                raise fail(self._file, pointer, "$ref", f"references are nested more than {DEPTH} levels deep")
+            if total > SCHEMA_PLACES:
+                what = f"the schema has more than {SCHEMA_PLACES:,} places when its references are followed"
+                raise fail(self._file, pointer, "$ref", what)
+        return total, depth
 
     def _node(self, node: Any, at: str) -> None:
         if node is True:
