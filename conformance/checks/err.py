@@ -29,6 +29,7 @@ from rejoinder.conformance.judging.turns import (
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag, wrong_field_of
 from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.validation import JSON_TYPES
 
 _LARGEST_ERROR: Final = 8 * 1024
 _SERVER: Final = range(500, 600)
@@ -80,7 +81,7 @@ def error_envelope(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _envelope(view: ExchangeView) -> Iterator[Problem]:
-    error, required = _error(view), view.dialect.error_schema["required"]
+    error, required = _error(view), view.dialect.error_schema.get("required", [])
     if error is None:
         body = view.exchange.json()
         yield Problem(
@@ -113,17 +114,13 @@ def error_envelope_of_other_operations(view: ExchangeView) -> Iterator[Problem]:
     yield from _envelope(view)
 
 
-_JSON_TYPES: Final[Mapping[type, str]] = {str: "string", int: "integer", type(None): "null"}
-
-
 @check("ERR-02", Subject.REFUSAL, needs=lambda view: _error(view) is not None)
 def error_fields_have_their_types(view: ExchangeView) -> Iterator[Problem]:
     """The JSON types of `message`, `type`, `code` and `param` are compared with the dialect, where present."""
-    error, fields = _error(view) or {}, view.dialect.error_schema["properties"]
-    for name, schema in fields.items():
+    error = _error(view) or {}
+    for name, allowed in view.dialect.error_field_types.items():
         value = error.get(name, ABSENT)
-        allowed = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-        if value is not ABSENT and _JSON_TYPES.get(type(value)) not in allowed:
+        if value is not ABSENT and JSON_TYPES.get(type(value)) not in allowed:
             yield Problem(
                 f"The error's {name} {is_what(value)}.",
                 pointer=f"/error/{name}",

@@ -183,9 +183,9 @@ def _line(difference: Difference, one: str, other: str) -> str:
         detail = f" ({value})" if isinstance(value, str) else ""
         return f"{difference.place}: only in {there}{detail}"
     if difference.kind == "values":
-        sides = ((one, difference.one), (other, difference.other))
+        lists = ((one, difference.one), (other, difference.other))
         return f"{difference.place}: values " + "; ".join(
-            f"only in {name}: {_words(value)}" for name, value in sides if value is not ABSENT
+            f"only in {name}: {_words(value)}" for name, value in lists if value is not ABSENT
         )
     sides = f"{_words(difference.one)} in {one}, {_words(difference.other)} in {other}"
     return f"{difference.place}: {difference.kind} {sides}"

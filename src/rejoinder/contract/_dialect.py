@@ -23,7 +23,7 @@ from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import UsageError, suggest
 from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.model.verdict import Level
-from rejoinder.validation import Validator, escape_key, pointer_keys
+from rejoinder.validation import JSON_TYPES, Validator, escape_key, pointer_keys
 
 Role = Literal[
     "snapshot",
@@ -178,6 +178,19 @@ class Dialect:
         return schema
 
     @cached_property
+    def error_field_types(self) -> Mapping[str, tuple[str, ...]]:
+        """The JSON types that each field of an error may have, of those fields whose types the schema names."""
+        schema = schema_of(self._from, "error")
+        found = {}
+        for name, node in schema["properties"]["error"].get("properties", {}).items():
+            kinds = [_kinds(part) for part in _unfold(schema, node)]
+            if all(kinds):
+                found[name] = tuple(dict.fromkeys(kind for some in kinds for kind in some))
+                if "number" in found[name]:  # an integer is a number, too
+                    found[name] = (*found[name], "integer")
+        return found
+
+    @cached_property
     def parameters(self) -> frozenset[str]:
         """The names of the request's fields."""
         return frozenset(self.request_schema()["properties"])
@@ -242,6 +255,13 @@ def _unfold(schema: Schema, node: Any) -> Iterator[Schema]:
         yield from _unfold(schema, alternative)
     if not chosen:
         yield node
+
+
+def _kinds(node: Schema) -> list[str]:
+    """Return the JSON types that a node without references and alternatives names."""
+    literals = [node["const"]] if "const" in node else node.get("enum", [])
+    types = node.get("type", [JSON_TYPES[type(value)] for value in literals])
+    return [types] if isinstance(types, str) else list(types)
 
 
 def _elements(schema: Schema, field: str) -> list[Schema]:
@@ -350,9 +370,7 @@ def _types(node: Any) -> set[str]:
     """Return the JSON types that a field names, its own and those of its alternatives."""
     if not isinstance(node, dict):
         return set()
-    kinds = node.get("type", [])
-    found = {kinds} if isinstance(kinds, str) else set(kinds)
-    return found.union(*(_types(branch) for branch in node.get("anyOf", ())))
+    return set(_kinds(node)).union(*(_types(branch) for branch in node.get("anyOf", ())))
 
 
 def features_of(dialect: Dialect) -> list[Feature]:

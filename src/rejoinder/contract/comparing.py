@@ -23,7 +23,9 @@ __all__ = ["AREAS", "Difference", "differences"]
 AREAS: Final = ("request", "response", "events", "error", "operations", "parameters", "features", "levels")
 _LARGEST: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
 _SMALLEST: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
-_BOUNDS: Final = _LARGEST | _SMALLEST | {"pattern", "format", "multipleOf"}
+_BOUNDS: Final = (
+    _LARGEST | _SMALLEST | {"pattern", "format", "multipleOf", "uniqueItems", "propertyNames", "dependentRequired"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,13 @@ def _parents(path: str) -> Iterator[str]:
 def _places(schema: Mapping[str, Any]) -> dict[str, _Place]:
     """Return what a schema accepts at each place."""
     walker = _Walker(schema.get("$defs", {}))
-    walker.walk([schema], "", required=True)
+    walker.walk([(schema, ())], "", required=True)
     return walker.places
+
+
+#: A schema and the definitions that lead to it.
+_Node = tuple[Any, tuple[str, ...]]
+_Part = tuple[Mapping[str, Any], tuple[str, ...]]
 
 
 class _Walker:
@@ -173,51 +180,57 @@ class _Walker:
         self.places: dict[str, _Place] = {}
         self._definitions = definitions
 
-    def walk(self, nodes: Iterable[Any], path: str, *, required: bool) -> None:
+    def walk(self, nodes: Iterable[_Node], path: str, *, required: bool) -> None:
         """Add what the nodes of one place accept there and below."""
-        parts = [part for node in nodes for part in self._alternatives(node)]
-        objects: dict[str, list[Mapping[str, Any]]] = {}
-        for part in parts:
+        parts = [part for node, trail in nodes for part in self._alternatives(node, trail)]
+        objects: dict[str, list[_Part]] = {}
+        for part, trail in parts:
             if "object" in _types(part):
-                objects.setdefault(_tag(part) if path else "", []).append(part)
-        self.places[path] = _place_of(parts, required, objects.get("", ()))
+                objects.setdefault(_tag(part) if path else "", []).append((part, trail))
+        self.places[path] = _place_of([part for part, _ in parts], required, objects.get("", ()))
         for tag, group in objects.items():
             # Objects that name their type are places of their own.
             inside = f"{path}.{tag}" if tag else path
             if tag:
-                self.places[inside] = _place_of(group, False, group)
+                self.places[inside] = _place_of([part for part, _ in group], False, group)
             self._below(group, inside)
-        items = [part["items"] for part in parts if isinstance(part.get("items"), Mapping)]
+        items = [(part["items"], trail) for part, trail in parts if isinstance(part.get("items"), Mapping)]
         if items:
             self.walk(items, f"{path}[]", required=False)
 
-    def _below(self, group: Sequence[Mapping[str, Any]], path: str) -> None:
-        for name in dict.fromkeys(name for node in group for name in node.get("properties", ())):
-            children = [node["properties"][name] for node in group if name in node.get("properties", {})]
-            required = all(name in node.get("required", ()) for node in group)
+    def _below(self, group: Sequence[_Part], path: str) -> None:
+        for name in dict.fromkeys(name for node, _ in group for name in node.get("properties", ())):
+            children = [
+                (node["properties"][name], trail) for node, trail in group if name in node.get("properties", {})
+            ]
+            required = all(name in node.get("required", ()) for node, _ in group)
             self.walk(children, f"{path}.{name}" if path else name, required=required)
-        others = [node.get("additionalProperties") for node in group]
-        others = [child for child in others if isinstance(child, Mapping)]
+        others = [(node.get("additionalProperties"), trail) for node, trail in group]
+        others = [(child, trail) for child, trail in others if isinstance(child, Mapping)]
         if others:
             self.walk(others, f"{path}{{}}", required=False)
 
-    def _alternatives(self, node: Any) -> Iterator[Mapping[str, Any]]:
-        """Yield what a node chooses from, without references; the node itself when it leaves no choice."""
+    def _alternatives(self, node: Any, trail: tuple[str, ...]) -> Iterator[_Part]:
+        """Yield what a node chooses from, without references; the node itself when it leaves no choice.
+
+        A definition that contains itself is not followed a second time.
+        """
         while isinstance(node, Mapping) and "$ref" in node:
-            node = self._definitions.get(pointer_keys(node["$ref"][1:])[1], {})
+            name = pointer_keys(node["$ref"][1:])[1]
+            node, trail = (True if name in trail else self._definitions.get(name)), (*trail, name)
         if not isinstance(node, Mapping):
-            yield {}
+            yield {}, trail
         elif "anyOf" in node:
             for branch in node["anyOf"]:
-                yield from self._alternatives(branch)
+                yield from self._alternatives(branch, trail)
         elif "allOf" in node and all("then" in part for part in node["allOf"]):
             for part in node["allOf"]:
-                yield from self._alternatives(part["then"])
+                yield from self._alternatives(part["then"], trail)
         else:
-            yield node
+            yield node, trail
 
 
-def _place_of(parts: Sequence[Mapping[str, Any]], required: bool, objects: Sequence[Mapping[str, Any]]) -> _Place:
+def _place_of(parts: Sequence[Mapping[str, Any]], required: bool, objects: Sequence[_Part]) -> _Place:
     literals = [_literals(part) for part in parts if part.get("type") != "null"]
     values = None
     if literals and all(found is not None for found in literals):
@@ -229,13 +242,13 @@ def _place_of(parts: Sequence[Mapping[str, Any]], required: bool, objects: Seque
             found = [part[bound] for part in typed if bound in part]
             if len(found) == len(typed):  # an alternative without the bound leaves the place without it
                 loosest = max if bound in _LARGEST else min if bound in _SMALLEST else None
-                if loosest or len(set(found)) == 1:
+                if loosest or all(value == found[0] for value in found):
                     bounds[kind, bound] = loosest(found) if loosest else found[0]
     return _Place(
         types=frozenset().union(*(_types(part) for part in parts)),
         values=values,
         required=required,
-        closed=bool(objects) and all(node.get("additionalProperties") is False for node in objects),
+        closed=bool(objects) and all(node.get("additionalProperties") is False for node, _ in objects),
         bounds=bounds,
     )
 

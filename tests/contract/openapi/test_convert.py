@@ -11,6 +11,7 @@ import pytest
 from tests.contract.openapi.documents import EVENTS, JSON, SCHEMAS, STREAM, small
 
 from rejoinder.contract import Dialect, dialect_names, load_dialect
+from rejoinder.contract.comparing import differences
 from rejoinder.contract.openapi import Conversion, Document, convert, dialect_files, read_document
 from rejoinder.errors import ContractError, UsageError
 from rejoinder.validation import Validator
@@ -100,7 +101,7 @@ def test_the_roles_of_shipped_events_are_found_again(tmp_path: Path, base: str) 
         if spec.role == "error":
             continue
         events.append({"type": "object", "properties": {"type": {"const": name}, **fields}, "required": ["type"]})
-    known = {
+    known: dict[str, Any] = {
         kind: {
             "type": "object",
             "properties": {"type": {"const": kind}, **{name: {} for name in sorted(fields) if name != "type"}},
@@ -137,7 +138,7 @@ def test_what_was_lost_is_told_place_by_place() -> None:
     def change(document: dict[str, Any]) -> None:
         text = document["components"]["schemas"]["Text"]["properties"]["text"]
         text |= {"format": "markdown", "not": {"const": "x"}}
-        document["components"]["schemas"]["Message"]["dependentRequired"] = {"id": ["status"]}
+        document["components"]["schemas"]["Message"]["dependentSchemas"] = {"id": {}}
         post = document["paths"]["/v1/responses"]["post"]
         post["requestBody"]["content"]["multipart/form-data"] = {}
 
@@ -148,7 +149,7 @@ def test_what_was_lost_is_told_place_by_place() -> None:
     assert lost(found) == {
         ("/components/schemas/Text/properties/text", "format"),
         ("/components/schemas/Text/properties/text", "not"),
-        ("/components/schemas/Message", "dependentRequired"),
+        ("/components/schemas/Message", "dependentSchemas"),
         (f"{create}/requestBody/content/multipart~1form-data", "multipart/form-data"),
         (f"{union}/{moved}", "gateway.moved"),
         ("/paths/~1v1~1responses~1{id}~1explain/get", "get"),
@@ -169,19 +170,38 @@ def test_what_the_document_lacks_stays_that_of_the_base(tmp_path: Path) -> None:
     assert dialect.operations == {}
 
 
-def test_a_recursive_schema_is_cut_where_it_leads_back() -> None:
+def test_a_schema_may_contain_itself(tmp_path: Path) -> None:
     def change(document: dict[str, Any]) -> None:
-        document["components"]["schemas"]["Message"]["properties"]["replies"] = {
+        schemas = document["components"]["schemas"]
+        schemas["Message"]["properties"]["replies"] = {
             "type": "array",
             "items": {"$ref": "#/components/schemas/Message"},
         }
+        schemas["Response"]["properties"]["tree"] = {"oneOf": [{"$ref": "#/components/schemas/Tree"}, {"type": "null"}]}
+        schemas["Tree"] = {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}}]
+        }
+        events = document["paths"]["/v1/responses"]["post"]["responses"]["200"]["content"][STREAM]["schema"]["oneOf"]
+        events[-2]["properties"]["region"] = {"$ref": "#/components/schemas/Tree"}
 
     found = converted(change)
-    assert ("/components/schemas/Message/properties/replies/items", "$ref") in lost(found)
     validator = Validator(found.schemas["request"])
     message = {"type": "message", "role": "user", "content": []}
-    assert validator.is_valid({"model": "m", "input": [{**message, "replies": [7, message]}]})
-    assert not validator.is_valid({"model": "m", "input": [{**message, "replies": 7}]})
+    assert validator.is_valid({"model": "m", "input": [{**message, "replies": [message]}]})
+    assert not validator.is_valid({"model": "m", "input": [{**message, "replies": [{**message, "replies": [7]}]}]})
+    dialect = loaded(found, tmp_path)
+    assert "replies" in dialect.item_fields["message"]
+    assert differences(dialect, dialect) == []
+    for name in dialect.events:
+        Validator(dialect.event_schema(name))
+
+
+def test_a_schema_that_is_nothing_but_itself_is_left_out() -> None:
+    def change(document: dict[str, Any]) -> None:
+        schemas = document["components"]["schemas"]
+        schemas["Text"] = {"anyOf": [{"$ref": "#/components/schemas/Text"}, SCHEMAS["Text"]]}
+
+    assert ("/components/schemas/Text/anyOf/0", "$ref") in lost(converted(change))
 
 
 def test_other_types_of_items_are_any_object_in_the_output() -> None:

@@ -117,6 +117,11 @@ def test_a_translation_accepts_what_the_schema_accepts(schema: Any, parts: dict[
         ({"type": "integer", "minimum": 1.0}, {"type": "integer", "minimum": 1}),
         ({"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 16},
          {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 16}),
+        ({"type": "array", "uniqueItems": True}, {"type": "array", "uniqueItems": True}),
+        ({"type": "object", "propertyNames": {"maxLength": 3}, "minProperties": 1},
+         {"type": "object", "propertyNames": {"type": "string", "maxLength": 3}, "minProperties": 1}),
+        ({"type": "object", "dependentRequired": {"a": ["b"]}},
+         {"type": "object", "properties": {"a": {}, "b": {}}, "dependentRequired": {"a": ["b"]}}),
         ({"title": "T", "description": "D", "default": 1, "example": 1, "type": "integer"}, {"type": "integer"}),
     ],
 )  # fmt: skip
@@ -131,7 +136,7 @@ def test_the_form_of_a_translation(schema: Any, expected: Any) -> None:
     [
         ({"type": "string", "nullable": True}, {"anyOf": [{"type": "string"}, {"type": "null"}]}, "nullable"),
         ({"properties": {"a": {}}}, {"type": "object", "properties": {"a": {}}}, "type"),
-        ({"type": "array", "uniqueItems": True}, {"type": "array"}, "uniqueItems"),
+        ({"type": "array", "contains": {}}, {"type": "array"}, "contains"),
         ({"type": "string", "pattern": "\\p{L}"}, {"type": "string"}, "pattern"),
         ({"type": "integer", "format": "int64"}, {"type": "integer"}, "format"),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]},

@@ -229,22 +229,8 @@ def _error(document: Document, losses: set[Loss], node: Any, at: str) -> Schema 
         return None
     body = {"type": "object", "properties": {**schema["properties"], "error": error}}
     body["required"] = list(dict.fromkeys([*schema.get("required", ()), "error"]))
-    if translator.used(body):
-        body = {**_inlined(translator, body)}
+    body["$defs"] = translator.used(body)
     return _headed("error", "Error body of a refused request", body)
-
-
-def _inlined(translator: Translator, node: Any) -> Any:
-    if isinstance(node, list):
-        return [_inlined(translator, child) for child in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        return _inlined(translator, translator.deref(node))
-    copied = {key: _inlined(translator, child) for key, child in node.items()}
-    if "anyOf" in copied:
-        copied["anyOf"] = [part for one in copied["anyOf"] for part in one.get("anyOf", [one])]
-    return copied
 
 
 # Operations.

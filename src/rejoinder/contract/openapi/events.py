@@ -150,10 +150,13 @@ def _definition(translator: Translator, place: str, name: str, schema: Schema, s
     return {"type": "object", "properties": fields, "required": required}
 
 
-def _borrowed(translator: Translator, node: Any, shapes: Shapes) -> Any:
-    """Return a copy of a field's schema in which objects that the response defines are taken from there."""
+def _borrowed(translator: Translator, node: Any, shapes: Shapes, inside: tuple[str, ...] = ()) -> Any:
+    """Return a copy of a field's schema in which objects that the response defines are taken from there.
+
+    ``inside`` names the definitions that were copied on the way here.
+    """
     if isinstance(node, list):
-        return [_borrowed(translator, child, shapes) for child in node]
+        return [_borrowed(translator, child, shapes, inside) for child in node]
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
@@ -161,8 +164,13 @@ def _borrowed(translator: Translator, node: Any, shapes: Shapes) -> Any:
         target = translator.definitions[name]
         if name in shapes.definitions and target.get("type") == "object":
             return {"type": "object", "x-from": f"response#/$defs/{name}"}
-        return _borrowed(translator, target, shapes)
-    copied = {key: _borrowed(translator, child, shapes) for key, child in node.items()}
+        if name in inside:
+            translator.lose(
+                translator.place(name), "$ref", "it contains itself in an event; any value is accepted there"
+            )
+            return {}
+        return _borrowed(translator, target, shapes, (*inside, name))
+    copied = {key: _borrowed(translator, child, shapes, inside) for key, child in node.items()}
     if "anyOf" in copied:
         copied["anyOf"] = [part for one in copied["anyOf"] for part in one.get("anyOf", [one])]
     return copied

@@ -66,7 +66,11 @@ class Translator:
         self.losses = losses
         self.definitions: dict[str, Schema] = {}
         self._known: dict[str, Schema | None] = {}
-        self._open: list[str] = []
+        self._names: dict[str, str] = {}
+        #: The definitions that are being translated, each with the level at which it was met.
+        self._open: dict[str, int] = {}
+        self._level = 0
+        self._pairs: list[tuple[str, str]] = []
 
     def lose(self, at: str, keyword: str, what: str) -> None:
         """Note a place that is not carried over as it is."""
@@ -131,9 +135,9 @@ class Translator:
             yield node
 
     def deref(self, schema: Schema) -> Schema:
-        """Return a translated schema without its reference."""
+        """Return a translated schema without its reference; ``{}`` for one that is still being translated."""
         while "$ref" in schema:
-            schema = self.definitions[schema["$ref"].rpartition("/")[2]]
+            schema = self.definitions.get(schema["$ref"].rpartition("/")[2], {})
         return schema
 
     def alternatives(self, schema: Schema) -> list[Schema]:
@@ -164,21 +168,33 @@ class Translator:
             whole = self._any([whole, {"type": "null"}])
         return whole
 
+    def _inside(self, node: Any, at: str) -> Schema | None:
+        """Return the translation of what is inside of a value."""
+        self._level += 1
+        found = self._node(node, at)
+        self._level -= 1
+        return found
+
     def _reference(self, reference: Any, at: str) -> Schema | None:
         node, pointer = self.document.resolve(reference, at)
         node, pointer = self.document.follow(node, pointer)
         if pointer in self._open:
-            self.lose(at, "$ref", f"{reference!r} leads back to itself; any value is accepted there")
-            return {}
+            if self._open[pointer] == self._level:  # nothing but itself: no value is inside of another
+                self.lose(at, "$ref", f"{reference!r} leads back to itself; left out")
+                return None
+            name = self._names.setdefault(pointer, self._name(pointer))
+            return {"$ref": f"#/$defs/{name}"}
         if pointer not in self._known:
             if len(self._open) >= DEPTH:
                 raise self.document.error(at, "$ref", f"references are nested more than {DEPTH} levels deep")
-            self._open.append(pointer)
+            self._open[pointer] = self._level
             found = self._node(node, pointer)
-            self._open.pop()
-            if found and "$ref" not in found:  # a definition that is another one's name needs none of its own
-                name = self._name(pointer)
-                self.definitions[name] = found
+            del self._open[pointer]
+            contains_itself = pointer in self._names
+            # A definition that is another one's name needs none of its own.
+            if contains_itself or (found and "$ref" not in found):
+                name = self._names.setdefault(pointer, self._name(pointer))
+                self.definitions[name] = found or {}
                 found = {"$ref": f"#/$defs/{name}"}
             self._known[pointer] = found
         return self._known[pointer]
@@ -186,7 +202,7 @@ class Translator:
     def _name(self, pointer: str) -> str:
         name = re.sub(r"[^A-Za-z0-9_.:-]", "_", pointer.rpartition("/")[2]) or "Schema"
         number = 1
-        while (name if number == 1 else f"{name}_{number}") in self.definitions:
+        while (name if number == 1 else f"{name}_{number}") in self._names.values():
             number += 1
         return name if number == 1 else f"{name}_{number}"
 
@@ -339,8 +355,10 @@ class Translator:
         for low, high in _SPANS:
             if low in schema and high in schema and schema[low] > schema[high]:
                 raise self.document.error(at, low, f"{schema[low]} contradicts {high} {schema[high]}")
+        if kind == "array" and node.get("uniqueItems") is True:
+            schema["uniqueItems"] = True
         if kind == "array" and "items" in node:
-            items = self._node(node["items"], f"{at}/items")
+            items = self._inside(node["items"], f"{at}/items")
             if items is None:
                 self.lose(f"{at}/items", "items", "no element is valid there; any element is accepted")
             elif items:
@@ -377,7 +395,7 @@ class Translator:
             raise self.document.error(at, "required", "it must be a list of names")
         for name, child in self.document.table(node, "properties", at).items():
             place = f"{at}/properties/{escape_key(name)}"
-            found = self._node(child, place)
+            found = self._inside(child, place)
             if found is not None:
                 properties[name] = found
             elif name in required:
@@ -386,15 +404,23 @@ class Translator:
                 self.lose(place, name, "no value is valid there; the field is left out")
         required = list(dict.fromkeys(required))
         properties |= {name: {} for name in required if name not in properties}
+        for name, others in self.document.table(node, "dependentRequired", at).items():
+            if not isinstance(others, list) or not all(isinstance(other, str) for other in others):
+                raise self.document.error(at, "dependentRequired", "it must be an object of lists of names")
+            properties |= {key: {} for key in (name, *others) if key not in properties}
+            schema.setdefault("dependentRequired", {})[name] = others
         if properties:
             schema["properties"] = properties
-            for key in ("minProperties", "maxProperties"):
-                if schema.pop(key, None) is not None:
-                    self.lose(at, key, "not supported beside properties; left out")
+        if isinstance(node.get("propertyNames"), dict):
+            names = self._node({"type": "string", **node["propertyNames"]}, f"{at}/propertyNames")
+            if names is None or "anyOf" in names or "$ref" in names:
+                self.lose(at, "propertyNames", "not supported in this form; left out")
+            else:
+                schema["propertyNames"] = names
         if required:
             schema["required"] = required
         if "additionalProperties" in node:
-            others = self._node(node["additionalProperties"], f"{at}/additionalProperties")
+            others = self._inside(node["additionalProperties"], f"{at}/additionalProperties")
             if others is None:
                 schema["additionalProperties"] = False
             elif others or properties:
@@ -406,7 +432,20 @@ class Translator:
     def _both(self, one: Schema, other: Schema, at: str) -> Schema | None:
         if not one or not other or one == other:
             return one or other
+        references = [side.get("$ref", "") for side in (one, other)]
         one, other = self.deref(one), self.deref(other)
+        if not one or not other:
+            self.lose(at, "allOf", f"{next(filter(None, references))!r} contains itself; what is beside it is left out")
+            return {"$ref": next(filter(None, references))}
+        if all(references) and (references[0], references[1]) in self._pairs:
+            self.lose(at, "allOf", "the combined schemas contain themselves; any value is accepted there")
+            return {}
+        self._pairs.append((references[0], references[1]))
+        found = self._combined(one, other, at)
+        self._pairs.pop()
+        return found
+
+    def _combined(self, one: Schema, other: Schema, at: str) -> Schema | None:
         for first, second in ((one, other), (other, one)):
             if "anyOf" in first:
                 kept = [self._both(branch, second, at) for branch in first["anyOf"]]
@@ -471,9 +510,9 @@ class Translator:
                 return None
         if properties:
             merged["properties"] = properties
-            merged.pop("minProperties", None)
-            if merged.pop("maxProperties", None) is not None:
-                self.lose(at, "maxProperties", "not supported beside properties; left out")
+        for key in ("dependentRequired", "propertyNames"):
+            if key in one and key in other and one[key] != other[key]:
+                self.lose(at, key, "it is given twice; the second is left out")
         if required:
             merged["required"] = required
         return merged
