@@ -210,10 +210,10 @@ def _load_sentence(load: LoadSummary | None) -> str:
 def _coverage(report: ReportModel, dialect: str) -> tuple[int, int]:
     """Return how many of the dialect's rules were checked, and how many it has (0: not known)."""
     try:
-        name = load_dialect(dialect).name
+        level_of = load_dialect(dialect).level_of
     except RejoinderError:  # a run of an unknown dialect is still worth a report
         return 0, 0
-    force = {rule.id for rule in catalogue(report.run)[0].values() if rule.level_in(name) is not Level.OFF}
+    force = {rule.id for rule in catalogue(report.run)[0].values() if level_of(rule) is not Level.OFF}
     return len({rule.id for rule in report.rules if rule.severity in JUDGED} & force), len(force)
 
 

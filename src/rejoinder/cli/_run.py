@@ -333,6 +333,27 @@ def read_recorded(path: Path) -> Run:
     return run
 
 
+def dialect_of(run: Run, given: str | None) -> str:
+    """Return the dialect to check a recorded run against: the given one, or that of the run.
+
+    Raises :class:`~rejoinder.errors.ContractError` for one that cannot be used; its hint says what to do about the
+    dialect of a run whose file is not there any more.
+    """
+    from rejoinder.contract import load_dialect
+    from rejoinder.errors import ContractError
+
+    dialect = given or run.header.target.dialect
+    try:
+        load_dialect(dialect)
+    except ContractError as error:
+        if given or Path(dialect).exists():
+            raise
+        raise ContractError(
+            f"The run was checked against the dialect {dialect}: {error.message}", "Give its file with --dialect."
+        ) from error
+    return dialect
+
+
 def _remove(folder: Path) -> None:
     """Remove a run file, and its folders if they are empty then."""
     (folder / "run.ndjson").unlink(missing_ok=True)

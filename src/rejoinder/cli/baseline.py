@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from rejoinder.cli._help import Group, Page
-from rejoinder.cli._run import dialect_option, file_option, read_recorded, run_argument, select_option, write_text
+from rejoinder.cli._run import (
+    dialect_of,
+    dialect_option,
+    file_option,
+    read_recorded,
+    run_argument,
+    select_option,
+    write_text,
+)
 from rejoinder.cli._terminal import echo
 from rejoinder.errors import BaselineError, UsageError
 from rejoinder.formatting import plural
@@ -200,7 +208,7 @@ def _judged(
     if not recorded.exchanges:
         raise UsageError(f"{run} contains no exchanges.", "Choose a run of `rejoinder check`.")
     matcher = BaselineMatcher(baseline, datetime.now(UTC).date())
-    held_to, required = dialect or recorded.header.target.dialect, recorded.header.required
+    held_to, required = dialect_of(recorded, dialect), recorded.header.required
     verdicts = judge(recorded.exchanges, held_to, select=select, required=required, matcher=matcher)
     if not any(verdict.judged for verdict in verdicts):
         raise UsageError(f"{run} tests no rule.", "Choose a run that reached its endpoint.")

@@ -12,6 +12,7 @@ from rejoinder.cli._help import Page
 from rejoinder.cli._run import (
     baseline_options,
     close_run,
+    dialect_of,
     dialect_option,
     load_baseline,
     out_option,
@@ -67,7 +68,7 @@ def command(
     old = read_recorded(run)
     header = old.header
     chosen = choose(old.exchanges) if dialect == AUTO else None
-    held_to = chosen.dialect if chosen else dialect or header.target.dialect
+    held_to = chosen.dialect if chosen else dialect_of(old, dialect)
     if chosen:
         echo(chosen.sentence)
     if not rule_count(held_to, select):

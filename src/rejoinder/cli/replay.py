@@ -13,6 +13,7 @@ from rejoinder.cli._help import ENDPOINT, Argument, GroupedOption, Page
 from rejoinder.cli._progress import Steps
 from rejoinder.cli._run import (
     api_key_option,
+    dialect_of,
     out_option,
     quiet_option,
     read_key,
@@ -72,6 +73,13 @@ OFTEN = 10
 @click.option(
     "--model", cls=GroupedOption, group=ENDPOINT, metavar="NAME", help="Model to request. Default: that of RUN."
 )
+@click.option(
+    "--dialect",
+    cls=GroupedOption,
+    group=ENDPOINT,
+    metavar="DIALECT",
+    help="Dialect to check against. Default: the dialect of RUN.",
+)
 @api_key_option
 @second_key_option
 @request_options
@@ -91,6 +99,7 @@ def command(
     every: bool,
     url: str | None,
     model: str | None,
+    dialect: str | None,
     api_key_env: str,
     second_key_env: str,
     times: int | None,
@@ -130,7 +139,7 @@ def command(
                 f"Load the extension {names} with --extension DIR." if names else "Upgrade rejoinder.",
             )
     recorded = old.header.target
-    dialect = load_dialect(recorded.dialect)
+    spec = load_dialect(dialect_of(old, dialect))
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     # Another endpoint gets secrets only if they are named again.
     added = recorded.request if url is None or recorded.request is None else replace(recorded.request, header_env={})
@@ -146,7 +155,7 @@ def command(
             second_key=second_key,
             request=request,
             model=requested,
-            dialect=dialect.reference,
+            dialect=spec.reference,
             deadline=timeout,
         )
         planned = _planned(old, target)
@@ -170,13 +179,13 @@ def command(
             target,
             url=address,
             model=requested,
-            dialect=dialect.reference,
+            dialect=spec.reference,
             plan="replay",
             cases={case.id: case.intent for case in cases},
             replayed=origin,
         )
-        steps.say(f"{target.url}, dialect {dialect.label}")
-        if traits := target.form.traits(dialect.usual_form):
+        steps.say(f"{target.url}, dialect {spec.label}")
+        if traits := target.form.traits(spec.usual_form):
             steps.say(f"Request form: {', '.join(traits)}")
         most = sum(often * size_of(trial)[0] for trial, _, often in shared.values())
         what = f"the requests of {plural(len(wanted), 'finding')}" if every else description
@@ -185,7 +194,7 @@ def command(
 
         async def work(sender: CheckRun) -> None:
             for trial, findings, often in shared.values():
-                results.extend(await replaying.replay(sender, old, findings, trial, dialect, times=often))
+                results.extend(await replaying.replay(sender, old, findings, trial, spec, times=often))
             sender.result.verdicts = replaying.verdicts_of(results)
 
         sending = RunSession(

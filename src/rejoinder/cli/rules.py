@@ -52,13 +52,18 @@ def _code(_: str, name: str) -> str:
     required=False,
     description="Rule to explain, such as EVT-02, or family to list, such as EVT. Default: list all rules.",
 )
-@click.option("--dialect", type=click.Choice(dialect_names()), help="Show the levels of this dialect.")
+@click.option(
+    "--dialect",
+    metavar="DIALECT",
+    help="Show the levels of this dialect: a name from the list below, or a dialect file.",
+)
 @click.option("--markdown", is_flag=True, help="Print the reference of all rules as Markdown.")
 @click.option("--dialects", is_flag=True, help="List the dialects and who uses each of them.")
 @click.option("--features", is_flag=True, help="List the features that `rejoinder check --require` takes.")
 def command(rule: str | None, dialect: str | None, markdown: bool, dialects: bool, features: bool) -> int:
     """List the rules, or explain one: its statement, its sources, how it is checked, and the faults that prove it."""
     rules = load_rules()
+    spec = load_dialect(dialect) if dialect else None
     if markdown:
         echo(reference(), nl=False)
         return 0
@@ -67,7 +72,7 @@ def command(rule: str | None, dialect: str | None, markdown: bool, dialects: boo
             echo(f"{name:<14} {summary}")
         return 0
     if features:
-        for feature in features_of(load_dialect(dialect or DEFAULT_DIALECT)):
+        for feature in features_of(spec or load_dialect(DEFAULT_DIALECT)):
             echo(f"{feature.name:<24} {feature.title}")
         return 0
     families = load_families()
@@ -78,7 +83,7 @@ def command(rule: str | None, dialect: str | None, markdown: bool, dialects: boo
                 echo(f"{family}  {title}")
                 for row in rules.values():
                     if row.family == family:
-                        echo(f"  {row.id:<8} {_level(row, dialect):<7} {row.title}")
+                        echo(f"  {row.id:<8} {(spec.level_of(row) if spec else row.level).value:<7} {row.title}")
         return 0
     family, _, number = wanted.partition("-")
     found = rules.get(f"{family}-{number.zfill(2)}")
@@ -86,11 +91,9 @@ def command(rule: str | None, dialect: str | None, markdown: bool, dialects: boo
         known = [*rules, *families] if "-" in wanted else families
         raise UsageError(f'"{rule}" is not a rule or family.', suggest(wanted, known, "`rejoinder rules` lists them."))
     _explain(found)
+    if spec and spec.name not in dialect_names():
+        echo(f"  {'':<12} {spec.label}: {spec.level_of(found).value}")
     return 0
-
-
-def _level(rule: Rule, dialect: str | None) -> str:
-    return (rule.level_in(dialect) if dialect else rule.level).value
 
 
 def reference() -> str:

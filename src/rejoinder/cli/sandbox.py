@@ -33,10 +33,10 @@ from rejoinder.errors import UsageError
 )
 @click.option(
     "--dialect",
-    type=click.Choice(dialect_names()),
+    metavar="DIALECT",
     default=DEFAULT_DIALECT,
     show_default=True,
-    help="Dialect of the API that the sandbox implements.",
+    help="Dialect of the API that the sandbox implements: a name from the list below, or a dialect file.",
 )
 @click.option(
     "--fault",

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +18,7 @@ from rejoinder.contract._borrowing import with_used
 from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, operations_of
 from rejoinder.contract._overlay import SCHEMAS
-from rejoinder.contract._rules import Rule
+from rejoinder.contract._rules import Rule, load_rules
 from rejoinder.contract._schemas import Schema, SchemaVariant, event_definitions, schema_of, variant_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Mark, Source, dialect_names
 from rejoinder.contract._vocabulary import fail
@@ -240,8 +242,21 @@ class Dialect:
         return BaseForm(input=InputForm.TYPED_LIST if self.request["messages_need_type"] else InputForm.LIST)
 
     def level_of(self, rule: Rule) -> Level:
-        """Return the level of the rule here: that of the nearest dialect of the family that has one of its own."""
+        """Return the level of the rule here: that of the dialect file, else of the nearest dialect of the family."""
+        for pattern, level in reversed(list(self._from.levels.items())):
+            if fnmatchcase(rule.id, pattern):
+                return level
         return next((rule.levels[name] for name in self.family if name in rule.levels), rule.level)
+
+    @property
+    def shipped(self) -> str:
+        """The name of the nearest shipped dialect that this one is based on, or is."""
+        return next(name for name in self.lineage if name in dialect_names())
+
+    @property
+    def freedoms(self) -> Mapping[str, tuple[str, ...]]:
+        """What the dialect file says of freedoms of the sandbox: ids or patterns to ``add`` and to ``remove``."""
+        return self._from.freedoms
 
 
 def _unfold(schema: Schema, node: Any) -> Iterator[Schema]:
@@ -293,6 +308,7 @@ def build(source: Source) -> Dialect:
     # Every schema is built at once, so that a file with a mistake is refused before anything is judged with it.
     schemas = {name: schema_of(source, name) for name in SCHEMAS}
     if source.name not in dialect_names():
+        _check_levels(source)
         _check_schemas({**schemas, "events": {"$defs": event_definitions(source)}}, source)
     return Dialect(
         name=source.name,
@@ -313,6 +329,16 @@ def build(source: Source) -> Dialect:
         operations=operations_of(source),
         _from=source,
     )
+
+
+def _check_levels(source: Source) -> None:
+    """Raise for a level of a rule that does not exist."""
+    rules = load_rules() if source.levels else {}
+    for pattern in source.levels:
+        if not any(fnmatchcase(rule, pattern) for rule in rules):
+            near = get_close_matches(pattern.upper(), rules, 1)
+            what = f"{pattern!r} is not a rule" + (f"; did you mean {near[0]}?" if near else "")
+            raise fail(source.file, f"/levels/{escape_key(pattern)}", pattern, what)
 
 
 def _check_schemas(schemas: Mapping[str, Schema], source: Source) -> None:

@@ -21,6 +21,12 @@ says nothing), and has:
     the product and version that the dialect was checked against, and what of the dialect that version lacks.
 ``[stream]``, ``[response]``, ``[request]``
     parameters, table by table on top of the base's; the default dialect's file has and describes all of them.
+``[levels]``
+    ``"RULE" = "LEVEL"``: the level of a rule where it is not that of the base. A pattern such as ``"WSP-*"`` stands for
+    several rules; of two that fit, the later one counts.
+``[freedoms]``
+    ``add`` and ``remove``: lists of freedoms of the sandbox (ids or patterns) that the dialect leaves open beyond those
+    of its base, or decides.
 ``[schemas]``
     ``NAME = "FILE"``: a whole JSON Schema in place of the base's schema of that name. The path is relative to the
     dialect file and stays below its folder. The base's overlays on that schema do not apply; the dialect's own does.
@@ -45,11 +51,14 @@ from rejoinder.contract._vocabulary import fail
 from rejoinder.errors import ContractError
 from rejoinder.formatting import one_line
 from rejoinder.input_file import parse_json_file, parse_toml, read_text
+from rejoinder.model.verdict import Level
+from rejoinder.validation import escape_key
 
 DEFAULT_DIALECT: Final = "northstar"
 TABLES: Final = ("stream", "response", "request")
 _TEXTS: Final = ("name", "title", "summary", "source", "verified")
 _LISTS: Final = ("aliases", "not_run")
+_OWN: Final = ("levels", "freedoms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,8 @@ class Source:
     ``lineage`` names the dialect and those it stands on, nearest first; ``family`` those of them whose rows of rules,
     faults and freedoms apply here. ``parameters`` holds the merged tables; ``schemas`` the whole schemas that stand in
     place of the contract's, each with its file, and ``replaced`` the names of those that this file brings; ``base`` the
-    dialect that it is based on; ``overlays`` the overlay tables with the file that each is from, outermost base first.
+    dialect that it is based on; ``overlays`` the overlay tables with the file that each is from, outermost base first;
+    ``levels`` those of rules by id or pattern, the base's first; ``freedoms`` the lists ``add`` and ``remove``.
     """
 
     name: str
@@ -93,6 +103,8 @@ class Source:
     replaced: frozenset[str]
     base: Source | None
     overlays: tuple[tuple[str, Mapping[str, Any]], ...]
+    levels: Mapping[str, Level]
+    freedoms: Mapping[str, tuple[str, ...]]
 
 
 def dialect_names() -> list[str]:
@@ -209,7 +221,7 @@ def _schema_files(file: str, text: str) -> Mapping[str, str]:
 def parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] = ()) -> Source:
     raw = _raw(file, text)
     for key in raw:
-        if key not in (*_TEXTS, *_LISTS, *TABLES, "base", "inherits_rules", "mark", "schemas", "overlay"):
+        if key not in (*_TEXTS, *_LISTS, *TABLES, "base", "inherits_rules", "mark", *_OWN, "schemas", "overlay"):
             raise fail(file, f"/{key}", key, "a dialect file has no such key")
     for key in (*_TEXTS, "base"):
         if key in raw and (not isinstance(raw[key], str) or not raw[key]):
@@ -248,7 +260,35 @@ def parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] =
         replaced=frozenset(schemas),
         base=base,
         overlays=(*_without(base.overlays if base else (), schemas), (file, overlays)),
+        levels={**(base.levels if base else {}), **_levels(file, raw)},
+        freedoms=_freedoms(file, raw, base),
     )
+
+
+def _levels(file: str, raw: Mapping[str, Any]) -> dict[str, Level]:
+    table = raw.get("levels", {})
+    if not isinstance(table, dict):
+        raise fail(file, "/levels", "levels", "it must be a table")
+    known = [level.value for level in Level]
+    for rule, level in table.items():
+        if level not in known:
+            what = f"{level!r} is not a level; levels are {', '.join(known)}"
+            raise fail(file, f"/levels/{escape_key(rule)}", rule, what)
+    return {rule: Level(level) for rule, level in table.items()}
+
+
+def _freedoms(file: str, raw: Mapping[str, Any], base: Source | None) -> Mapping[str, tuple[str, ...]]:
+    table = raw.get("freedoms", {})
+    if not isinstance(table, dict):
+        raise fail(file, "/freedoms", "freedoms", "it must be a table")
+    found = {key: base.freedoms[key] if base else () for key in ("add", "remove")}
+    for key, names in table.items():
+        if key not in found:
+            raise fail(file, f"/freedoms/{escape_key(key)}", key, "it must be add or remove")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise fail(file, f"/freedoms/{key}", key, "it must be a list of strings")
+        found[key] = (*found[key], *names)
+    return found
 
 
 def _schema(file: str, text: str) -> Mapping[str, Any]:

@@ -48,7 +48,7 @@ from rejoinder.sandbox.fault import Variation, Visit
 from rejoinder.sandbox.faults import load_endpoints, load_faults
 from rejoinder.sandbox.freedom import Freedom, conflicts
 from rejoinder.sandbox.freedoms import load_freedoms
-from rejoinder.sandbox.variations import find
+from rejoinder.sandbox.variations import check_freedoms, find
 
 _CONVERSES: Final = "create_conversation"
 """The operation of dialects that have conversations."""
@@ -69,14 +69,14 @@ _OUTCOME_OF_STATUS: Final[Mapping[str, str]] = {"completed": "ok", "incomplete":
 class Sandbox:
     """A deterministic endpoint for ``POST /v1/responses`` and the operations beside it, that repeats what it hears.
 
-    ``dialect`` names the dialect that it speaks. ``faults`` are ids from :func:`rejoinder.sandbox.load_faults`; each
-    breaks one thing, after extensions have changed the endpoint. ``freedoms`` are ids from
-    :func:`rejoinder.sandbox.load_freedoms`; with each it does one thing in another way that the dialect leaves open.
-    ``token_delay`` is the time in seconds before each token of output. Ids depend on ``seed`` and on the number of the
-    request only. With ``key`` every request but ``/health`` needs it, or ``second_key``, as bearer token; what is
-    stored belongs to the key that it was made with. ``min_tokens`` makes short answers repeat themselves up to that
-    many tokens. ``hold`` is how many seconds a connection stays open under a fault that does not close it. ``clock``
-    gives the Unix time in seconds.
+    ``dialect`` is the name or file of the dialect that it speaks. ``faults`` are ids from
+    :func:`rejoinder.sandbox.load_faults`; each breaks one thing, after extensions have changed the endpoint.
+    ``freedoms`` are ids from :func:`rejoinder.sandbox.load_freedoms`; with each it does one thing in another way
+    that the dialect leaves open. ``token_delay`` is the time in seconds before each token of output. Ids depend on
+    ``seed`` and on the number of the request only. With ``key`` every request but ``/health`` needs it, or
+    ``second_key``, as bearer token; what is stored belongs to the key that it was made with. ``min_tokens`` makes
+    short answers repeat themselves up to that many tokens. ``hold`` is how many seconds a connection stays open
+    under a fault that does not close it. ``clock`` gives the Unix time in seconds.
 
     Safe to use from several threads. Raises :class:`~rejoinder.errors.UsageError` for an unknown fault or freedom and
     for freedoms that exclude each other, and :class:`~rejoinder.errors.ContractError` for an unknown dialect.
@@ -99,8 +99,8 @@ class Sandbox:
         self.dialect = load_dialect(dialect)
         self.variations: tuple[Variation, ...] = (
             *load_endpoints(),
-            *_freedoms(freedoms, dialect),
-            *(find(name, dialect, load_faults(), "fault") for name in faults),
+            *_freedoms(freedoms, self.dialect),
+            *(find(name, self.dialect, load_faults(), "fault") for name in faults),
         )
         self.token_delay = token_delay
         self.seed = seed
@@ -784,8 +784,9 @@ def post(body: Any, path: str = "/v1/responses", headers: Headers = ()) -> Reque
     return Request("POST", path, (("content-type", "application/json"), *headers), data)
 
 
-def _freedoms(names: Iterable[str], dialect: str) -> tuple[Freedom, ...]:
+def _freedoms(names: Iterable[str], dialect: Dialect) -> tuple[Freedom, ...]:
     order = list(load_freedoms())
+    check_freedoms(dialect, order)
     found = [find(name, dialect, load_freedoms(), "freedom") for name in names]
     freedoms = tuple(sorted(found, key=lambda freedom: order.index(freedom.id)))
     for first, second in conflicts(freedoms):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from fnmatch import filter as fnfilter
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from rejoinder.contract import dialect_names
+from rejoinder.contract import Dialect, dialect_names
 from rejoinder.errors import UsageError, suggest
 from rejoinder.extensions import Extension
 from rejoinder.sandbox.fault import Variation
@@ -41,7 +43,27 @@ def _problem(row: Variation, name: str, taken: Container[str]) -> str:
     return f'is for the unknown dialect "{unknown[0]}"' if unknown else ""
 
 
-def find(name: str, dialect: str, known: Mapping[str, Row], kind: str) -> Row:
+def exists(row: Variation, dialect: Dialect, kind: str) -> bool:
+    """Return whether a dialect has a variation: what its file says, else what the shipped dialect below it has."""
+    if kind == "freedom":
+        for key, answer in (("remove", False), ("add", True)):
+            if any(fnmatchcase(row.id, pattern) for pattern in dialect.freedoms[key]):
+                return answer
+    return row.exists_in(dialect.shipped)
+
+
+def check_freedoms(dialect: Dialect, known: Iterable[str]) -> None:
+    """Raise :class:`~rejoinder.errors.UsageError` for a freedom in a dialect file that is none of those known."""
+    for key, patterns in dialect.freedoms.items():
+        for pattern in patterns:
+            if not fnfilter(known, pattern):
+                raise UsageError(
+                    f'{dialect.reference}: at /freedoms/{key}, "{pattern}" is not a freedom of the sandbox.',
+                    suggest(pattern, known, "`rejoinder sandbox --list-freedoms` lists them."),
+                )
+
+
+def find(name: str, dialect: Dialect, known: Mapping[str, Row], kind: str) -> Row:
     """Return the variation of that id; ``kind`` is the word for it, such as ``fault``.
 
     Raises :class:`~rejoinder.errors.UsageError` for an unknown one, and for one that the dialect does not have.
@@ -52,9 +74,9 @@ def find(name: str, dialect: str, known: Mapping[str, Row], kind: str) -> Row:
             f'"{name}" is not a {kind} of the sandbox.',
             suggest(name, known, f"`rejoinder sandbox --list-{kind}s` lists them."),
         )
-    if not found.exists_in(dialect):
+    if not exists(found, dialect, kind):
         raise UsageError(
-            f'{kind.capitalize()} "{name}" does not exist in dialect {dialect}.',
-            f"Use --dialect {' or '.join(found.dialects)}.",
+            f'{kind.capitalize()} "{name}" does not exist in dialect {dialect.name}.',
+            f"Use --dialect {' or '.join(found.dialects or dialect_names())}.",
         )
     return found
