@@ -87,7 +87,8 @@ def check_create(body: Any, validator: Validator, models: tuple[str, ...]) -> Js
         raise _invalid("background", "needs store to be true")
     if checked.get("previous_response_id") is not None and checked.get("conversation") is not None:
         raise _invalid("previous_response_id", "cannot be used together with conversation")
-    return checked
+    # In some dialects a request may have no input, which is an empty list to all that follows.
+    return checked if checked.get("input") is not None else {**checked, "input": []}
 
 
 def check_operation(operation: Operation, request: Request) -> tuple[Json, Json]:
