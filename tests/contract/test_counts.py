@@ -12,7 +12,6 @@ COUNTS = {
     # fields, input alternatives, distinct item types, tools, tool choices, text formats, computer actions
     "northstar": (34, 44, 24, 3, 5, 3, 14),
     "openai": (34, 33, 31, 16, 9, 3, 9),
-    "openresponses": (24, 45, 24, 4, 6, 3, 14),
 }
 
 
