@@ -18,7 +18,7 @@ from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, EventSpec, load_dialect
-from rejoinder.contract.nodes import Array, Literal, Node, Object, flatten
+from rejoinder.contract.nodes import Array, Literal, Node, Object, Scalar, Union, flatten, parse
 from rejoinder.strategies._conversation import called_by
 from rejoinder.strategies.options import chosen_names, errors_when_drawn, reference
 from rejoinder.strategies.schema import leaves
@@ -71,9 +71,9 @@ _ECHO: Final[dict[str, Any]] = {
 }
 
 
-def output_types() -> tuple[str, ...]:
-    """Return the item types that can stand in a response's output, in the contract's order."""
-    return tuple(_output_nodes())
+def output_types(*, dialect: str = DEFAULT_DIALECT) -> tuple[str, ...]:
+    """Return the item types that can stand in the output of a response of a dialect, in the contract's order."""
+    return tuple(_output_nodes(reference(dialect)))
 
 
 @errors_when_drawn
@@ -84,8 +84,7 @@ def output_items(
 
     Where the type has no ``status`` of that name, it is left out. Shrinks towards a message without content.
     """
-    reference(dialect)
-    chosen = chosen_names(types, output_types(), "type")
+    chosen = chosen_names(types, output_types(dialect=dialect), "type")
     return st.one_of([_finished(name, dialect, status) for name in chosen])
 
 
@@ -106,8 +105,8 @@ def response_objects(
     if max_items < 1:
         raise InvalidArgument(f"max_items={max_items} is less than 1")
     endings = chosen_names(endings, ENDINGS, "ending")
-    chosen = chosen_names(types, output_types(), "type")
-    if not any(_can_be(name, "incomplete") for name in chosen):
+    chosen = chosen_names(types, output_types(dialect=dialect), "type")
+    if not any(_can_be(name, "incomplete", dialect) for name in chosen):
         endings = tuple(ending for ending in endings if ending != "incomplete")
         if not endings:
             raise InvalidArgument(f"no item of the types {', '.join(chosen)} can be incomplete")
@@ -158,20 +157,22 @@ def to_sse(events: Iterable[Event], *, dialect: str | Dialect = DEFAULT_DIALECT)
 
 
 @cache
-def _output_nodes() -> dict[str, Object]:
-    """Return the class of every output item type: the last variant of the type is the one that servers send."""
-    nodes: dict[str, Object] = {}
-    for node in variants().values():
-        type_ = node.tag
-        if not called_by(type_) and type_ not in _CLIENT_ONLY:
-            nodes[type_] = node
-    return nodes
+def _output_nodes(dialect: str) -> dict[str, Object]:
+    """Return the class of every output item type of a dialect: that of its own response schema, if it has one.
+
+    Else it is the last variant of the type in requests, which is the one that servers send.
+    """
+    found = load_dialect(dialect)
+    own = {type_: parse(schema, file=f"{dialect}: {type_}") for type_, schema in found.output_classes.items()}
+    nodes = {node.tag: node for node in variants().values() if node.tag in found.item_types}
+    nodes |= {type_: node for type_, node in own.items() if isinstance(node, Object)}
+    return {type_: node for type_, node in nodes.items() if not called_by(type_) and type_ not in _CLIENT_ONLY}
 
 
 @cache
 def _finished(type_: str, dialect: str, status: str) -> SearchStrategy[Item]:
-    node = _output_nodes()[type_]
-    allowed = {value for item in node.fields if item.name == "status" for value in _literals(item.node)}
+    node = _output_nodes(dialect)[type_]
+    allowed = _statuses(node)
     settings = load_dialect(dialect)
 
     def override(inner: Node, name: str) -> SearchStrategy[Any] | None:
@@ -181,11 +182,13 @@ def _finished(type_: str, dialect: str, status: str) -> SearchStrategy[Item]:
             return st.text(max_size=20)
         if name == "call_id":
             return st.just("")
+        if name == "role" and type_ in settings.output_classes:
+            return st.just("assistant")
         if name == "name":
             return leaves.NAMES
         if name in _CONTAINERS:
             # Contents that may be null are never: null and no part at all are told by the same events.
-            return st.lists(_parts(inner, settings), max_size=3)
+            return st.lists(_parts(inner, settings, name), max_size=3)
         return None
 
     item = Compiler(override).strategy(node)
@@ -214,9 +217,14 @@ def _finish(item: Item, type_: str, status: str, allowed: set[str], fails: bool)
     return item
 
 
-def _parts(node: Node, dialect: Dialect) -> SearchStrategy[Item]:
+def _parts(node: Node, dialect: Dialect, container: str) -> SearchStrategy[Item]:
+    """Parts of the types that the events of the dialect can build up in a container."""
     items = next(part.items for part in flatten(node) if isinstance(part, Array))
-    return Compiler(max_items=2).strategy(items).map(lambda part: _sound_part(part, dialect))
+    built = {spec.part for spec in dialect.events.values() if spec.container == container and spec.part}
+    own = bool(dialect.output_classes)
+    kinds = [part for part in flatten(items) if own and isinstance(part, Object) and part.tag in built]
+    chosen = Union(alternatives=tuple(kinds), nullable=False) if len(kinds) > 1 else kinds[0] if kinds else items
+    return Compiler(max_items=2).strategy(chosen).map(lambda part: _sound_part(part, dialect))
 
 
 def _sound_part(part: Item, dialect: Dialect) -> Item:
@@ -247,7 +255,7 @@ def _responses(
     settings = load_dialect(dialect)
     ending = draw(st.sampled_from(endings))
     items = draw(st.lists(finished, max_size=max_items - 1))
-    last_types = [name for name in types if _can_be(name, "incomplete")]
+    last_types = [name for name in types if _can_be(name, "incomplete", dialect)]
     cut_off = ending != "completed" and bool(last_types)
     last = output_items(types=last_types, dialect=dialect, status="incomplete") if cut_off else finished
     # What a model thought comes before what it said.
@@ -284,9 +292,17 @@ def _responses(
     return response
 
 
-def _can_be(type_: str, status: str) -> bool:
-    node = _output_nodes()[type_]
-    return any(status in _literals(item.node) for item in node.fields if item.name == "status")
+def _can_be(type_: str, status: str, dialect: str) -> bool:
+    return status in _statuses(_output_nodes(dialect)[type_])
+
+
+def _statuses(node: Object) -> set[str]:
+    """Return the statuses that an item may have; the usual ones where the dialect allows any."""
+    found = {value for item in node.fields if item.name == "status" for value in _literals(item.node)}
+    free = any(
+        item.name == "status" and any(isinstance(part, Scalar) for part in flatten(item.node)) for item in node.fields
+    )
+    return {"in_progress", "completed", "incomplete"} if free and not found else found
 
 
 def _usage(input_tokens: int, output_tokens: int, *, reasoned: bool) -> dict[str, Any]:

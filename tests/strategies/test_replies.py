@@ -111,7 +111,7 @@ def test_every_event_type_of_a_closed_item_occurs(dialect: str) -> None:
 
     quiet = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 
-    for type_ in output_types():
+    for type_ in output_types(dialect=dialect):
 
         @settings(quiet, suppress_health_check=list(HealthCheck))
         @given(event_streams(dialect=dialect, types=[type_], max_items=2))

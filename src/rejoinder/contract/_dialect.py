@@ -141,6 +141,17 @@ class Dialect:
         return dict(_tagged(response, _elements(response, "output")))
 
     @cached_property
+    def output_classes(self) -> Mapping[str, Schema]:
+        """The schema of each type of output items, with its definitions, where the dialect has a response of its own.
+
+        Empty for a dialect that shares the contract's response schema, which is wider than what servers send: it
+        accepts null for whatever may be absent.
+        """
+        response = schema_of(self._from, "response")
+        classes = _tagged(response, _elements(response, "output")) if "response" in self._from.schemas else ()
+        return {kind: with_used({**node, "$defs": response.get("$defs", {})}) for kind, node in classes}
+
+    @cached_property
     def _item_classes(self) -> list[tuple[str, Schema]]:
         """The types of items in the input and the output, each with a class that the schemas have for it."""
         request, response = schema_of(self._from, "request"), schema_of(self._from, "response")
