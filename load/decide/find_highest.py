@@ -23,9 +23,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from rejoinder.errors import UsageError
-from rejoinder.formatting import format_seconds, plural, uncapitalized, value_of
+from rejoinder.formatting import plural, uncapitalized, value_of
 from rejoinder.load.decide.search import SearchRun, StepFailedError, keeps, sweep, unlimited_failures
-from rejoinder.load.objectives.slo import parse_slos
+from rejoinder.load.objectives.slo import format_value, parse_slos
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram, values_for
@@ -347,10 +347,7 @@ def _missed(slo: SloResult, no_rates: str = "") -> str:
         return f"{slo.text} cannot be known, {because}"
     if slo.value is None:
         return f"{slo.text} had {plural(slo.n, 'sample')}, too few"
-    if slo.metric in TIMES:
-        value = f"{'at least ' if slo.at_least else ''}{format_seconds(slo.value)}"
-    else:
-        value = f"{100 * slo.value:.1f} %" if slo.statistic == "share" else f"{slo.value:.2f}/s"
+    value = f"{'at least ' if slo.at_least else ''}{format_value(slo, slo.value)}"
     return f"{slo.text} was missed ({value})"
 
 

@@ -102,7 +102,7 @@ def self_check(
         (suspect if limited else bound).append(f"{begun:,} of {plural(due, 'request')} that were due started{rates}")
     if any(check.throttled for check in checks):
         bound.append("requests waited for the analysis of earlier responses")
-    if not any(check.started for check in checks):
+    if not any(check.started for check in checks) and not stats.outcomes.total():
         suspect.append("no request was started")
     if lost:
         suspect.append(f"{plural(lost, 'started request has', 'started requests have')} no outcome")

@@ -331,11 +331,11 @@ def describe(result: SloResult, no_rates: str = "") -> str:
     if result.unended:
         notes.append(f"{result.unended:,} without an end")
     if because:
-        return f"{result.text}: cannot be known: {because} (at least {_format(result, result.value)})"
+        return f"{result.text}: cannot be known: {because} (at least {format_value(result, result.value)})"
     if result.met and result.needs is not None:
         notes.append(f"{result.needs:,} needed for 99 % confidence")
     elif result.met and result.certified is False and result.bound is not None:
-        notes.append(f"99 % confidence bound {_format(result, result.bound)} misses the limit")
+        notes.append(f"99 % confidence bound {format_value(result, result.bound)} misses the limit")
     elif result.met and result.certified is False:
         notes.append("no 99 % confidence bound")
     if result.depends_on_length:
@@ -347,11 +347,12 @@ def describe(result: SloResult, no_rates: str = "") -> str:
             else f", at most {100 * result.unjudged_bound:.1f} % of them break a rule"
         )
         notes.append(f"estimate: {result.unjudged:,} not checked against all rules{bound}")
-    value = f"{'at least ' if result.at_least else ''}{_format(result, result.value)}"
+    value = f"{'at least ' if result.at_least else ''}{format_value(result, result.value)}"
     return f"{result.text}: {'met' if result.met else 'missed'}: {value} ({'; '.join(notes)})"
 
 
-def _format(result: SloResult, value: float) -> str:
+def format_value(result: SloResult, value: float) -> str:
+    """Return a value of an SLO's metric (seconds, share or per second) as people read it."""
     if result.metric in TIMES:
         return format_seconds(value)
     return f"{100 * value:.2f} %" if result.statistic == "share" else f"{value:.2f}/s"
