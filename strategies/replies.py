@@ -70,6 +70,9 @@ _ECHO: Final[dict[str, Any]] = {
     "usage": None,
 }
 
+_ROOM: Final = 4096
+"""The room of a model's context, where a response states it."""
+
 
 def output_types(*, dialect: str = DEFAULT_DIALECT) -> tuple[str, ...]:
     """Return the item types that can stand in the output of a response of a dialect, in the contract's order."""
@@ -274,8 +277,11 @@ def _responses(
         "model": "example-model",
         "status": ending,
         "output": items,
-        **{name: copy.deepcopy(_ECHO[name]) for name in settings.response["required"] if name in _ECHO},
     }
+    for name in settings.response["required"]:
+        response.setdefault(name, copy.deepcopy(_ECHO.get(name)))
+    if settings.response["max_output_tokens_is_room"]:
+        response["max_output_tokens"] = _ROOM
     if ending == "incomplete":
         # An empty list leaves the reason open, as with error codes.
         reasons = settings.response["incomplete_reasons"] or ["max_output_tokens", "content_filter"]
