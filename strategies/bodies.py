@@ -193,7 +193,9 @@ def _requests(root: Object, max_items: int) -> SearchStrategy[Body]:
     most = max_items if items.largest is None else min(max_items, items.largest)
     whole = Compiler(
         lambda node, name: (
-            listed(_COMPILER.strategy(items.items), min(items.smallest, most), most) if node is items else None
+            listed(_COMPILER.strategy(items.items), min(items.smallest, most), most, decline=1)
+            if node is items
+            else None
         )
     )
     return whole.strategy(root)

@@ -201,7 +201,7 @@ class Compiler:
             heavy = {item.name for item in optional if self.reach(item.node) > whole / _WIDE}
             light = [item for item in optional if item.name not in heavy]
             optional = [item for item in optional if item.name in heavy]
-            plan.chosen = direct(listed(_pairs(self._wide(light)), 0, 2 * _OF_WIDE))
+            plan.chosen = direct(listed(_pairs(self._wide(light)), 0, 2 * _OF_WIDE, decline=0.5))
         plan.optional = [(item.name, self._table(item)) for item in optional]
         if node.dependent or node.smallest or node.largest is not None:
             plan.limits = _FieldLimits(
@@ -309,11 +309,16 @@ def _lists(draw: st.DrawFn, items: SearchStrategy[Any], lengths: _ChoiceTable) -
     return [draw(items) for _ in range(lengths.pick(draw).value)]
 
 
-def listed(items: SearchStrategy[Any], smallest: int, largest: int) -> SearchStrategy[list[Any]]:
-    """Lists of ``smallest`` to ``largest`` elements, short ones more often: one choice, and those of the elements."""
+def listed(
+    items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 1.5
+) -> SearchStrategy[list[Any]]:
+    """Lists of ``smallest`` to ``largest`` elements: one choice, and those of the elements.
+
+    A list with ``n`` elements more than usual is ``(n + 1) ** decline`` times as rare as a usual one.
+    """
     usual = max(smallest, 1)
     lengths = [
-        Alternative(1 / (1 + abs(length - usual)) if length else 0.4, None, length)
+        Alternative(1 / (1 + abs(length - usual)) ** decline if length else 0.4, None, length)
         for length in range(smallest, largest + 1)
     ]
     return _lists(direct(items), _ChoiceTable(lengths, "length"))

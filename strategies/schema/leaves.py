@@ -13,6 +13,7 @@ numbers, text without surrogates. What lies beyond is the business of :mod:`rejo
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -283,9 +284,14 @@ def json_schemas(draw: st.DrawFn) -> dict[str, Any]:
     They keep to what strict mode accepts: every property required, nothing else allowed. Shrinks towards an object
     without properties.
     """
-    names = draw(st.lists(NAMES, max_size=3, unique=True))
-    properties: dict[str, Any] = {name: draw(st.sampled_from(_LEAF_SCHEMAS)) for name in names}
-    return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
+    names = [draw(NAMES) for _ in range(place(draw, 4))]
+    properties: dict[str, Any] = {name: _LEAF_SCHEMAS[place(draw, len(_LEAF_SCHEMAS))] for name in names}
+    return {
+        "type": "object",
+        "properties": copy.deepcopy(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def arguments(parameters: Mapping[str, Any]) -> SearchStrategy[str]:
