@@ -566,9 +566,13 @@ def reasoning_comes_first(view: ExchangeView) -> Iterator[Problem | More]:
 
 @check("ITM-22", Subject.RESPONSE, needs=lambda view: any(item.get("type") == "message" for item in view.output))
 def messages_are_the_assistants(view: ExchangeView) -> Iterator[Problem | More]:
-    """Tests the role of every message in the final output."""
+    """Tests the role of every message in the final output. RSP-05 covers a role that is no string."""
     yield from each(
-        (place for place in view.items_by_type.get("message", ()) if place[1].get("role") != "assistant"),
+        (
+            place
+            for place in view.items_by_type.get("message", ())
+            if isinstance(role := place[1].get("role"), str) and role != "assistant"
+        ),
         lambda place: in_response(
             view,
             f"A message in the output {has_what('role', get(place[1], 'role'))}.",

@@ -144,11 +144,14 @@ def plausible_times(view: ExchangeView) -> Iterator[Problem]:
 
 @check("RSP-04", Subject.CREATE, needs=_has_responses)
 def status_is_known(view: ExchangeView) -> Iterator[Problem]:
-    """Compares `status` of every response object, in a stream too, with the list of the dialect."""
+    """Compares `status` of every response object, in a stream too, with the list of the dialect.
+
+    RSP-05 covers a status that is no string.
+    """
     known = view.dialect.response["statuses"]
     for event, response, pointer in _responses(view):
         status = response.get("status", ABSENT)
-        if status is not ABSENT and status not in known:
+        if isinstance(status, str) and status not in known:
             message = f"The dialect has no status {quoted(status)}."
             yield _problem(event, message, f"{pointer}/status", expected=one_of(known), actual=status)
 
@@ -156,8 +159,10 @@ def status_is_known(view: ExchangeView) -> Iterator[Problem]:
 def _is_owned(view: ExchangeView, error: SchemaError, response: dict[str, Any]) -> bool:
     """Whether a more specific rule reports this error. Most look at the final response only."""
     match pointer_keys(error.pointer):
-        case ["object" | "status"]:  # RSP-01, RSP-04
+        case ["object"]:  # RSP-01
             return error.keyword != "required"
+        case ["status"]:  # RSP-04
+            return isinstance(error.actual, str)
         case _ if response is not view.response:
             return False
         case ["error", "code" | "message"] | ["incomplete_details", "reason"]:  # RSP-06, RSP-08
@@ -165,7 +170,8 @@ def _is_owned(view: ExchangeView, error: SchemaError, response: dict[str, Any]) 
         case ["output", _, "id" | "status"]:  # ITM-16
             return not isinstance(error.actual, str)
         case ["output", index, "role"]:  # ITM-22
-            return bool(get(response, "output", int(index), "type") == "message")
+            kind = get(response, "output", int(index), "type")
+            return bool(kind == "message") and isinstance(error.actual, str)
         case ["output", index, "content", part, "annotations"]:  # RSP-11
             kind = get(response, "output", int(index), "content", int(part), "type")
             return bool(kind == "output_text") and not isinstance(error.actual, list)

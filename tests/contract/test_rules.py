@@ -19,6 +19,7 @@ from rejoinder.contract import (
     Rule,
     Within,
     client_of,
+    dialect_family,
     dialect_names,
     load_documents,
     load_rules,
@@ -41,7 +42,9 @@ def test_rows(rule: Rule) -> None:
     assert rule.statement.endswith(".")
     assert rule.basis
     assert set(rule.levels) <= set(dialect_names())
-    assert all(level is not rule.level for level in rule.levels.values())
+    for name, level in rule.levels.items():
+        otherwise = (rule.levels[base] for base in dialect_family(name)[1:] if base in rule.levels)
+        assert level is not next(otherwise, rule.level), name
     assert rule.level_in("nowhere") is rule.level
 
 
