@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
+
+from tests.contract.openapi.documents import PUBLISHED
 
 from rejoinder.validation import Validator
-
-FILE: Final = Path(__file__).parent / "contract" / "openapi" / "openresponses-2026-04-24.json"
-"""The document without its descriptions."""
 
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the document."""
-    found: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
+    """Return the document without its prose."""
+    found: dict[str, Any] = json.loads(PUBLISHED.read_text("utf-8"))
     return found
 
 

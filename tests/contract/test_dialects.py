@@ -20,6 +20,7 @@ from rejoinder.contract import (
 )
 from rejoinder.contract._dialect import Role
 from rejoinder.errors import ContractError
+from rejoinder.model.base_form import InputForm
 from rejoinder.validation import Validator
 
 NAMES = dialect_names()
@@ -189,3 +190,30 @@ def test_levels_follow_the_line_of_dialects(tmp_path: Path) -> None:
         if "vllm" not in rule.levels:
             assert rule.level_in("vllm") is rule.level_in("northstar")
         assert load_dialect(own).level_of(rule) is rule.level_in("openai")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_messages_have_the_form_that_the_request_schema_takes(name: str) -> None:
+    dialect = load_dialect(name)
+    message = {"role": "user", "content": "Hi"}
+    typed = {"type": "message", **message}
+    assert dialect.sound_requests.is_valid({"model": "m", "input": [typed]})
+    takes_untyped = dialect.sound_requests.is_valid({"model": "m", "input": [message]})
+    assert dialect.usual_form.input is (InputForm.LIST if takes_untyped else InputForm.TYPED_LIST)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_output_items_go_back_without_what_an_input_must_not_have(name: str) -> None:
+    dialect = load_dialect(name)
+    text = {"type": "output_text", "text": "Hi.", "annotations": []}
+    message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [text]}
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    strange = {"type": "no_such_item", "id": "x"}
+    for item in (message, call, strange, {}, None, "text"):
+        assert dialect.as_input(item) == item
+    thought = {"type": "reasoning_text", "text": "Hm."}
+    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "content": [thought]}
+    back = dialect.as_input(reasoning)
+    assert dialect.sound_requests.is_valid({"model": "m", "input": [back]})
+    # Open Responses has null only for the content of a reasoning item in the input.
+    assert reasoning.keys() - back.keys() == ({"content"} if name == "openresponses" else set())

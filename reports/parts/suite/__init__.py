@@ -54,7 +54,6 @@ class SuiteTable:
     """The verdicts of the suite; ``brief`` counts them."""
 
     name: str
-    url: str
     revision: str
     brief: str
     rows: list[SuiteRow]
@@ -78,7 +77,7 @@ def read(report: ReportModel) -> SuiteTable | None:
     rows = [_row(one, broken.get(cases.get(one.exchange, ""), [])) for one in found.cases[:ROWS]]
     counts = {verdict: sum(one.verdict is verdict for one in found.cases) for verdict in SuiteVerdict}
     brief = ", ".join(f"{amount:,} {verdict.label}" for verdict, amount in counts.items() if amount)
-    return SuiteTable(one_line(found.name, 120), one_line(found.url, 300), one_line(found.revision, 120), brief, rows)
+    return SuiteTable(one_line(found.name, 120), one_line(found.revision, 120), brief, rows)
 
 
 def _row(found: SuiteCaseResult, broken: list[ReportedRule]) -> SuiteRow:

@@ -93,7 +93,7 @@ def test_the_strict_server_refuses_what_the_document_refuses() -> None:
     assert [reply.json()["error"]["type"] for reply in replies] == ["invalid_request"] * len(bad)
 
 
-@pytest.mark.slow(40)
+@pytest.mark.slow(8)
 def test_every_valid_body_of_the_largest_plan_is_valid_by_the_document(full: list[Exchange]) -> None:
     assert sum(Tag.VALID in exchange.tags for exchange in full) > 300
     assert list(refused(full)) == []
@@ -106,6 +106,7 @@ def test_every_valid_body_of_a_plan_is_valid_by_the_document(name: str) -> None:
     assert list(refused(exchanges)) == []
 
 
+@pytest.mark.slow(3)
 def test_random_bodies_are_valid_by_the_document() -> None:
     cases = random_cases(CaseContext(load_dialect(DIALECT), "parrot"), 0)
     some = tuple(next(cases) for _ in range(FUZZED))
@@ -122,7 +123,7 @@ def test_bodies_of_workloads_are_valid_by_the_document(profile: str) -> None:
         assert [error.located for error in errors] == []
 
 
-@pytest.mark.slow(20)
+@pytest.mark.slow(3)
 def test_the_strict_server_gets_no_finding(full: list[Exchange]) -> None:
     verdicts, _ = judge_run(full, DIALECT, plan="full")
     loud = {
@@ -196,6 +197,7 @@ ALLOWED: Final[dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
 """What the document allows and rules once took for a defect: how the sandbox does it, and the cases that meet it."""
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("what", ALLOWED)
 def test_what_the_document_allows_breaks_no_must_rule(what: str) -> None:
     hooks, wanted = ALLOWED[what]
