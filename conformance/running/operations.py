@@ -81,7 +81,7 @@ def generated_cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 
 
 def _few(found: list[OperationCase], most: int) -> list[OperationCase]:
-    """Return at most so many cases, of each parameter or field about as many."""
+    """Return at most ``most`` cases, with about as many of each parameter or field."""
     by_param: dict[str, list[OperationCase]] = {}
     for case in found:
         by_param.setdefault(case.param, []).append(case)

@@ -211,9 +211,7 @@ def test_openai_operations() -> None:
     responses = pytest.importorskip("openai.types.responses")
     types_ = pytest.importorskip("openai.types")
     operations = load_operations("openai")
-    assert list(operations) == [
-        "retrieve", "cancel", "models", "delete", "input_items", "input_tokens", "compact",
-    ]  # fmt: skip
+    assert set(operations) >= {"retrieve", "cancel", "models", "delete", "input_items", "input_tokens", "compact"}
 
     def compared(cls: Any, schema: dict[str, Any] | None) -> dict[str, str]:
         assert schema is not None
@@ -246,6 +244,49 @@ def test_openai_operations() -> None:
         theirs, reply = fields(cls), operations[name].reply
         assert {name for name, (required, _) in theirs.items() if required} == set(reply["required"])
         assert set(reply["properties"]) <= set(theirs)
+
+
+def test_openai_conversations() -> None:
+    types_ = pytest.importorskip("openai.types.conversations")
+    operations = load_operations("openai")
+
+    def params(name: str) -> Any:
+        module = pytest.importorskip(f"openai.types.conversations.{name}")
+        return getattr(module, "".join(word.capitalize() for word in name.split("_")))
+
+    def compared(cls: Any, schema: dict[str, Any] | None) -> set[str]:
+        assert schema is not None
+        walk = Walk(schema, once=True)
+        walk.object(cls, schema, "")
+        # What an item shares with the input of a request was compared there.
+        return {place for place in walk.differences if not place.startswith(".items.")}
+
+    assert compared(params("conversation_create_params"), operations["create_conversation"].body) == set()
+    assert compared(params("conversation_update_params"), operations["update_conversation"].body) == set()
+    assert compared(params("item_list_params"), operations["list_conversation_items"].query) == set()
+    # The types have path, query and body in one class.
+    adding = fields(params("item_create_params"))
+    body, query = operations["create_conversation_items"].body, operations["create_conversation_items"].query
+    assert body is not None
+    assert query is not None
+    assert set(adding) == set(body["properties"]) | set(query["properties"])
+    assert set(fields(params("item_retrieve_params"))) == {"conversation_id", "include"}
+    for name, cls in {
+        "create_conversation": types_.Conversation,
+        "retrieve_conversation": types_.Conversation,
+        "update_conversation": types_.Conversation,
+        "delete_conversation": types_.ConversationDeletedResource,
+        "create_conversation_items": types_.ConversationItemList,
+        "list_conversation_items": types_.ConversationItemList,
+        "delete_conversation_item": types_.Conversation,
+    }.items():
+        theirs, reply = fields(cls), operations[name].reply
+        assert {field for field, (required, _) in theirs.items() if required} == set(reply["required"]), name
+        assert set(reply["properties"]) == set(theirs), name
+    message = operations["retrieve_conversation_item"].reply["$defs"]["ConversationMessage"]
+    theirs = fields(types_.Message)
+    assert {field for field, (required, _) in theirs.items() if required} - {"type"} == set(message["required"])
+    assert set(message["properties"]) == set(theirs) - {"type"}
 
 
 def test_a_response_of_northstar_may_follow_either_of_its_documents() -> None:

@@ -140,13 +140,14 @@ def _storage(context: CaseContext) -> Iterator[PlannedCase]:
         talk = _said_in(context, Role.TALK_CREATED, hello)
         yield PlannedCase(
             "state.two-histories",
-            "A request with previous_response_id, one with conversation, and one with both.",
+            "A request with previous_response_id, one with conversation, one with both, and one with null.",
             (
                 operation_request(context, Role.TALK_CREATED, "create_conversation", body={}),
                 RequestSpec(Role.FIRST, context.body(input=hello)),
                 RequestSpec(Role.CONTROL, continuing(Role.FIRST, context.body(input=hello)), ()),
                 RequestSpec(Role.CONVERSATION, talk, ()),
                 RequestSpec("both", _both(talk), (sent_for("STA-07"),)),
+                RequestSpec("none", context.body(input=hello, conversation=None)),
                 end_of_conversation(context),
             ),
         )

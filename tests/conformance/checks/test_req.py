@@ -135,3 +135,50 @@ def test_forms_that_only_the_schema_allows_are_disputed(dialect: str) -> None:
     for form in parsed.request["disputed_forms"]:
         if form in by_role:
             assert by_role[form] == ("REQ-09",)
+
+
+def asked(query: str, *, control: int = 200, status: int = 400, answered: tuple[str, ...] = ()) -> list[Exchange]:
+    """Return the plainest request for input items, one with a query, and create requests with values of include."""
+
+    def sent(role: str, query: str, status: int, *tags: str) -> Exchange:
+        page = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+        body = page if status == 200 else {"error": {"message": "No."}}
+        request = Request("GET", f"/v1/responses/resp_1/input_items?{query}", (), b"")
+        chunks = (Chunk(0.1, json.dumps(body).encode()),)
+        return Exchange(
+            f"x-{role}", request, Outcome.COMPLETE, status, chunks=chunks, case="operations.x", role=role, tags=tags
+        )
+
+    creates = [
+        Exchange(
+            f"create-{value}",
+            Request("POST", "/v1/responses", (), json.dumps({"input": "Hi", "include": [value]}).encode()),
+            Outcome.COMPLETE,
+            200,
+            chunks=(Chunk(0.1, json.dumps({"id": "r", "status": "completed"}).encode()),),
+            case=value,
+            role="plain",
+            tags=("valid",),
+        )
+        for value in answered
+    ]
+    return [sent("control", "", control), sent("other", query, status, "REQ-11"), *creates]
+
+
+INCLUDED = "message.output_text.logprobs"
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "fails"),
+    [
+        (asked("limit=100"), True),
+        (asked("limit=100", status=200), False),
+        (asked("limit=100", control=404), False),
+        (asked("limit=100", status=500), False),
+        # An endpoint that refuses the value in create requests lacks the feature.
+        (asked(f"include={INCLUDED}"), False),
+        (asked(f"include={INCLUDED}", answered=(INCLUDED,)), True),
+    ],
+)
+def test_what_is_documented_is_accepted(exchanges: list[Exchange], fails: bool) -> None:
+    assert ("REQ-11" in findings(tuple(exchanges), "openai", "REQ-11")) is fails

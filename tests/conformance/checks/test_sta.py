@@ -408,3 +408,100 @@ def without_logprobs(exchange: Exchange) -> Exchange:
         for part in item.get("content") or ():
             part["logprobs"] = []
     return replace(exchange, chunks=(Chunk(0.0, json.dumps(body).encode()),))
+
+
+TALKS = ("STA-17", "STA-18", "STA-19", "STA-20", "STA-21", "STA-22", "STA-23", "RSP-13", "STA-07")
+TALK_CASES = [
+    "state.conversation",
+    "state.conversation-metadata",
+    "state.conversation-items",
+    "state.conversation-memory",
+    "state.conversation-unknown",
+    "state.two-histories",
+]
+
+
+def talked(change: Change = lambda exchange: exchange, *cases: str) -> list[Exchange]:
+    """Return what a sandbox answers to the cases about conversations, every exchange changed."""
+    return [exchange for case in cases or TALK_CASES for exchange in played(case, change, "openai")]
+
+
+def in_role(role: Role, change: Callable[[dict[str, Any]], Any]) -> Change:
+    """Change the JSON body of the reply to the request in a role."""
+
+    def do(exchange: Exchange) -> Exchange:
+        if exchange.role != role:
+            return exchange
+        return replace(exchange, chunks=(Chunk(0.1, json.dumps(change(exchange.json())).encode()),))
+
+    return do
+
+
+def test_conversations_of_a_correct_endpoint_pass() -> None:
+    exchanges = talked()
+    for rule in TALKS:
+        assert verdict(rule, exchanges, "openai").status is Status.PASS, rule
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_an_endpoint_without_conversations_is_not_accused(status: int) -> None:
+    def change(exchange: Exchange) -> Exchange:
+        if "/conversations" not in exchange.request.path:
+            return exchange
+        refusal = {"error": {"type": "t", "message": "No.", "param": None, "code": None}}
+        return answer(status, refusal, exchange.request, case=exchange.case, role=exchange.role)
+
+    # What comes after the refused request is not sent.
+    exchanges = [exchange for exchange in talked(change) if exchange.role == Role.TALK_CREATED]
+    for rule in TALKS:
+        assert verdict(rule, exchanges, "openai").status is Status.NOT_APPLICABLE, rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "role", "change", "kind"),
+    [
+        ("STA-17", Role.TALK_GET, lambda body: {**body, "created_at": 7}, "talk-get created_at"),
+        ("STA-17", Role.TALK_UPDATED, lambda body: {**body, "metadata": {}}, "talk-updated metadata"),
+        ("STA-18", Role.TALK_ADDED, lambda body: {**body, "data": body["data"][::-1]}, "added"),
+        ("STA-18", Role.TALK_ITEM, lambda body: {**body, "id": "msg_other"}, "item"),
+        ("STA-19", Role.TALK_LISTED, lambda body: {**body, "data": body["data"][:1]}, "lost"),
+    ],
+)
+def test_what_is_wrong_with_a_conversation(
+    rule: str, role: Role, change: Callable[[dict[str, Any]], Any], kind: str
+) -> None:
+    case = {"STA-17": "state.conversation-metadata", "STA-18": "state.conversation-items"}.get(
+        rule, "state.conversation"
+    )
+    found = verdict(rule, talked(in_role(role, change), case), "openai")
+    assert kind in [finding.evidence.kind for finding in found.findings]
+
+
+def test_items_may_be_added_after_the_response() -> None:
+    exchanges = talked(lambda exchange: exchange, "state.conversation")
+    [listed] = [exchange for exchange in exchanges if exchange.role == Role.TALK_LISTED]
+    early = in_role(Role.TALK_LISTED, lambda body: {**body, "data": body["data"][:1]})(listed)
+    late = replace(listed, role=Role.TALK_LISTED_AFTER, id="late")
+    found = [early if exchange is listed else exchange for exchange in exchanges]
+    assert verdict("STA-19", found, "openai").status is Status.FAIL
+    assert verdict("STA-19", [*found, late], "openai").status is Status.PASS
+
+
+def test_a_model_that_repeats_nothing_forgets_no_conversation() -> None:
+    def silent(exchange: Exchange) -> Exchange:
+        body = exchange.json()
+        if exchange.role not in (Role.TALK_INLINE, Role.TALK_CHAINED) or not isinstance(body, dict):
+            return exchange
+        text = json.dumps({**body, "output": []}).encode()
+        return replace(exchange, chunks=(Chunk(0.1, text),))
+
+    assert verdict("STA-20", talked(silent, "state.conversation-memory"), "openai").status is Status.DECLINED
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(410, Status.PASS), (400, Status.WARN), (405, Status.NOT_APPLICABLE)])
+def test_unknown_conversations(status: int, outcome: Status) -> None:
+    def change(exchange: Exchange) -> Exchange:
+        return replace(exchange, status=status) if exchange.role.endswith("-unknown") else exchange
+
+    found = verdict("STA-22", talked(change, "state.conversation-unknown"), "openai")
+    assert found.status is outcome
