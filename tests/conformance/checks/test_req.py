@@ -141,7 +141,7 @@ def asked(query: str, *, control: int = 200, status: int = 400, answered: tuple[
     """Return the plainest request for input items, one with a query, and create requests with values of include."""
 
     def sent(role: str, query: str, status: int, *tags: str) -> Exchange:
-        page = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+        page: dict[str, Any] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
         body = page if status == 200 else {"error": {"message": "No."}}
         request = Request("GET", f"/v1/responses/resp_1/input_items?{query}", (), b"")
         chunks = (Chunk(0.1, json.dumps(body).encode()),)

@@ -426,7 +426,7 @@ def talked(change: Change = lambda exchange: exchange, *cases: str) -> list[Exch
     return [exchange for case in cases or TALK_CASES for exchange in played(case, change, "openai")]
 
 
-def in_role(role: Role, change: Callable[[dict[str, Any]], Any]) -> Change:
+def body_in_role(role: Role, change: Callable[[dict[str, Any]], Any]) -> Change:
     """Change the JSON body of the reply to the request in a role."""
 
     def do(exchange: Exchange) -> Exchange:
@@ -473,14 +473,14 @@ def test_what_is_wrong_with_a_conversation(
     case = {"STA-17": "state.conversation-metadata", "STA-18": "state.conversation-items"}.get(
         rule, "state.conversation"
     )
-    found = verdict(rule, talked(in_role(role, change), case), "openai")
+    found = verdict(rule, talked(body_in_role(role, change), case), "openai")
     assert kind in [finding.evidence.kind for finding in found.findings]
 
 
 def test_items_may_be_added_after_the_response() -> None:
     exchanges = talked(lambda exchange: exchange, "state.conversation")
     [listed] = [exchange for exchange in exchanges if exchange.role == Role.TALK_LISTED]
-    early = in_role(Role.TALK_LISTED, lambda body: {**body, "data": body["data"][:1]})(listed)
+    early = body_in_role(Role.TALK_LISTED, lambda body: {**body, "data": body["data"][:1]})(listed)
     late = replace(listed, role=Role.TALK_LISTED_AFTER, id="late")
     found = [early if exchange is listed else exchange for exchange in exchanges]
     assert verdict("STA-19", found, "openai").status is Status.FAIL
