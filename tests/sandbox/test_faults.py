@@ -66,7 +66,7 @@ def shown(exchange: Exchange) -> tuple[object, ...]:
 
 @cache
 def planned(dialect: str, family: str) -> Plan:
-    return Plan(family, tuple(CASES[family](CaseContext(load_dialect(dialect)), "full")))
+    return Plan(family, tuple(CASES[family](CaseContext(load_dialect(dialect), models=("parrot",)), "full")))
 
 
 @cache

@@ -726,6 +726,7 @@ def _included(context: CaseContext) -> Iterator[PlannedCase]:
             RequestSpec("logprobs", context.body(input=hello, include=[logprobs])),
             *twice(Role.GET_LOGPROBS, "logprobs", logprobs),
             RequestSpec("image", context.body(input=seen)),
+            stored_request("listed-image-bare", "image", "input_items"),
             *twice(Role.LISTED_IMAGE, "image", "message.input_image.image_url", "input_items"),
         ),
     )

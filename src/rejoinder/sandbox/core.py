@@ -643,7 +643,8 @@ class Sandbox:
             name = _hexes(f"{self.seed}/compaction/{next(self._ids)}")
             resolved = self._resolve({**body, "request_id": None}, info, self._clock(), variations, fails=False)
         resolved = replace(resolved, id=resolved.new_id(f"resp_{name}"), stem=name)
-        return self._reply(compact(resolved, self._seal(info)), info, variations)
+        keeps = not any(variation.compacts_messages for variation in variations)
+        return self._reply(compact(resolved, self._seal(info), keeps_messages=keeps), info, variations)
 
     def _models(self, name: str, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         models = [{"id": model, "object": "model", "created": 0, "owned_by": "rejoinder"} for model in MODELS]

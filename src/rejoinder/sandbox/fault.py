@@ -104,7 +104,8 @@ class Variation:
     ``title`` says in one sentence what it does; ``dialects`` names the dialects in which it exists (all when empty).
     Those that inherit their rules are added, except those in ``not_in``, which decide what the others leave open.
     ``fails`` makes the run break down in the middle. ``replaces`` makes a response take the place of the one with its
-    id. The other fields are the hooks, in the order in which they are called:
+    id. ``compacts_messages`` lets a compaction item stand for the user messages, too. The other fields are the hooks,
+    in the order in which they are called:
 
     - ``parsed`` gets the parsed body of a create request before it is checked and returns the one to check;
     - ``request`` gets the valid body of a create request and returns the one to answer, or refuses it;
@@ -139,6 +140,7 @@ class Variation:
     not_in: tuple[str, ...] = ()
     fails: bool = False
     replaces: bool = False
+    compacts_messages: bool = False
     parsed: RequestHook | None = None
     request: RequestHook | None = None
     referenced: Callable[[Json | None, RequestInfo], Json | None] | None = None

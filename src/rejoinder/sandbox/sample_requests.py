@@ -169,6 +169,10 @@ def _echoes(number: int) -> Iterator[SampleRequest]:
     yield SampleRequest("echo", "get", Request("GET", f"/v1/responses/{created_id(number + 1)}"))
     counted = {name: body[name] for name in ("input", "instructions", "tools", "tool_choice")}
     yield SampleRequest("echo", "count", post(counted, "/v1/responses/input_tokens"))
+    talk = [*_user("It is quartz-1234."), {"type": "message", "role": "assistant", "content": "I see."}]
+    compacted: Json = {"model": "parrot", "input": talk}
+    yield SampleRequest("compaction", "compact", post(compacted, "/v1/responses/compact"))
+    yield SampleRequest("compaction", "without-model", post({"input": talk}, "/v1/responses/compact"))
     plain: Json = {"input": "Say hello."}
     yield SampleRequest("nulls", "absent", post(plain), (Tag.VALID,))
     nulls = dict.fromkeys(("instructions", "metadata", "previous_response_id", "temperature", "top_p", "store"))

@@ -19,13 +19,14 @@ _SEAL: Final = 16
 """Bytes of the seal before the content."""
 
 
-def compact(resolved: ResolvedRequest, key: str) -> Json:
+def compact(resolved: ResolvedRequest, key: str, *, keeps_messages: bool = True) -> Json:
     """Return the compacted form of a conversation: its user messages, and a compaction item for all other items.
 
-    ``key`` seals the content of that item: :func:`expanded` opens it with the same key only.
+    ``key`` seals the content of that item: :func:`expanded` opens it with the same key only. Without
+    ``keeps_messages`` the item stands for the user messages as well.
     """
-    kept = [item for item in resolved.items if item.get("role") == "user"]
-    others = [item for item in resolved.items if item.get("role") != "user"]
+    kept = [item for item in resolved.items if item.get("role") == "user" and keeps_messages]
+    others = [item for item in resolved.items if item.get("role") != "user" or not keeps_messages]
     messages = [
         listed({**item, "id": None}, partial(resolved.new_id, f"msg_{resolved.stem}{index:02x}"))
         for index, item in enumerate(kept)

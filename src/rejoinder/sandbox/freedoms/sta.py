@@ -8,7 +8,7 @@ from typing import Final
 from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import Visit
+from rejoinder.sandbox.fault import Condition, Visit
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite, refused_with
 from rejoinder.sandbox.freedoms.citations import (
     OPENAI_EXTRA,
@@ -179,4 +179,57 @@ FREEDOMS: Final = FreedomList(
         sources=(*STATUSES, cite("rfc9110", "section 15.5.10, 409 Conflict", "#section-15.5.10")),
         error=refused_with(409, "previous_response_not_finished"),
     ),
+)
+
+
+_COMPACTION: Final = cite("openresponses-openapi", "CompactResource, CompactionBody")
+
+
+def _costed(body: Json, info: RequestInfo) -> None:
+    if info.operation == "compact":
+        body |= {"model": "parrot", "cost": 0.1}
+
+
+def _images_on_demand(listing: Json, info: RequestInfo) -> None:
+    if "include" in info.request.path:
+        return
+    for item in listing["data"]:
+        parts = item["content"] if isinstance(item.get("content"), list) else []
+        bare = [{**part, "image_url": None} if part.get("type") == "input_image" else part for part in parts]
+        if parts:
+            item["content"] = bare
+
+
+FREEDOMS.extend(
+    [
+        Freedom(
+            id="compaction-item-only",
+            title="A compaction item stands for the user messages, too.",
+            sources=(_COMPACTION,),
+            argument="The document describes the output as the compacted list of items, and names no item that stays.",
+            dialects=("openresponses",),
+            compacts_messages=True,
+        ),
+        Freedom(
+            id="compaction-extra-fields",
+            title="A compaction has fields that the dialect does not define.",
+            sources=(OPENAI_EXTRA, OPENRESPONSES_EXTENSIONS),
+            dialects=("openai", "openresponses"),
+            other_reply=_costed,
+        ),
+        Freedom(
+            id="unknown-item-reference-bad-request",
+            title="The endpoint refuses an unknown item reference with 400.",
+            sources=STATUSES,
+            when=Condition("only in create requests", lambda info: info.operation == "create"),
+            error=refused_with(400, "item_not_found"),
+        ),
+        Freedom(
+            id="input-images-on-demand",
+            title="Listed input images have an image_url only if include names it.",
+            sources=(cite("openai-openapi", "listInputItems, include; IncludeEnum"),),
+            dialects=("openai",),
+            listing=_images_on_demand,
+        ),
+    ]
 )
