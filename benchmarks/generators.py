@@ -107,7 +107,7 @@ def main() -> None:
                 {
                     "bodies": options.bodies,
                     "dialect": options.dialect,
-                    "schema": schema,
+                    "schema": {key: value for key, value in schema.items() if key not in ("$id", "$schema")},
                     "document": json.loads(options.document.read_text("utf-8")),
                 }
             ),

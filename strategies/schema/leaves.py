@@ -203,11 +203,12 @@ def ends(schema: Mapping[str, Any]) -> tuple[Any, ...]:
     step = schema.get("multipleOf", 1 if whole else _STEP)
     found: list[float] = []
     if {"minimum", "exclusiveMinimum"} & schema.keys():
-        low = math.ceil(low / step) * step if whole else low
-        found += [low, low + step]
+        first = math.ceil(low / step) * step if whole else max(low, schema.get("exclusiveMinimum", low - step) + step)
+        found += [first, first + step]
     if {"maximum", "exclusiveMaximum"} & schema.keys():
-        high = math.floor(high / step) * step if whole else high
-        found += [high - step, high]
+        below = high if whole else min(high, schema.get("exclusiveMaximum", high + step) - step)
+        last = math.floor(high / step) * step if whole else below
+        found += [last - step, last]
     if not whole and "multipleOf" in schema:
         found = []  # floating-point numbers are no exact multiples
     return tuple(sorted({number for number in found if low <= number <= high}))

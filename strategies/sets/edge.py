@@ -13,16 +13,22 @@ Every case is exact bytes, because the HTTP client's own JSON encoder refuses th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, Literal
 
+from rejoinder.contract import SchemaVariant, request_schema
 from rejoinder.contract.nodes import Array, Object, Scalar, flatten, nullable
 from rejoinder.contract.nodes import Literal as Fixed
 from rejoinder.strategies.encode import RawJson, nested, to_bytes
 from rejoinder.strategies.options import AnyDialect, chosen_names
-from rejoinder.strategies.profile import RANGES, EndpointProfile, served
+from rejoinder.strategies.profile import RANGES, EndpointProfile, named, served
 from rejoinder.strategies.schema.examples import IMAGE_URL
+from rejoinder.strategies.sets.limits import ORDINARY, at_limits, is_limited, places
+from rejoinder.strategies.sets.systematic import seeds
+from rejoinder.validation import Validator
 
 __all__ = ["TIERS", "EdgeCase", "edge_cases"]
 
@@ -70,6 +76,11 @@ _NUMBERS: Final[Mapping[str, Any]] = {
 }
 
 
+@cache
+def _sound(dialect: str) -> Validator:
+    return Validator(request_schema(SchemaVariant.GENERATION, dialect=dialect))
+
+
 @dataclass(frozen=True, slots=True)
 class EdgeCase:
     """Exact bytes to send to create a response. ``id`` is stable ASCII, ``intent`` one sentence."""
@@ -90,16 +101,19 @@ def edge_cases(
     """Return the cases of the given tiers (of all without any), in a fixed order.
 
     ``profile`` pins model and token limit as everywhere; ``size`` is the length in characters of the largest text,
-    which lengths of lists and depths follow. Raises ``hypothesis.errors.InvalidArgument`` for another tier.
+    which lengths of lists and depths follow. Where the schema limits a text or a list to no more than ``size``, one
+    case has exactly that many: the texts of Open Responses need a ``size`` of 34,000,000. Raises
+    ``hypothesis.errors.InvalidArgument`` for another tier.
     """
     chosen = chosen_names(tiers or None, TIERS, "tier")
-    maker = _Maker(profile, served(profile, dialect), size)
+    maker = _Maker(profile, dialect, served(profile, dialect), size)
     makers = {"valid": maker.valid, "edge": maker.edge, "raw": maker.raw}
-    return [case for tier, make in makers.items() if tier in chosen for case in make()]
+    cases = [case for tier, make in makers.items() if tier in chosen for case in make()]
+    return [case for case in cases if maker.allows(case)] if maker.limited else cases
 
 
 class _Maker:
-    def __init__(self, profile: EndpointProfile | None, root: Object, size: int) -> None:
+    def __init__(self, profile: EndpointProfile | None, dialect: AnyDialect | None, root: Object, size: int) -> None:
         self.profile = profile
         self.size = size
         self.root = root
@@ -108,6 +122,34 @@ class _Maker:
             for item in self.root.fields
             if item.required and isinstance(item.node, Fixed) and len(item.node.values) == 1
         }
+
+        self.limited = is_limited(root, set())
+        self.dialect = named(profile, dialect)
+
+    def allows(self, case: EdgeCase) -> bool:
+        """Return whether the limits of the dialect's schema allow a case that is to be valid."""
+        if case.tier == "raw":
+            return True
+        try:
+            return _sound(self.dialect).is_valid(json.loads(case.data.decode("utf-8-sig")))
+        except (ValueError, RecursionError):
+            return True  # what Python cannot read is within limits: they are about sizes
+
+    def limits(self, tier: Tier) -> Iterator[EdgeCase]:
+        """Yield the bodies in which one value is at a limit; those with long texts and lists are extreme."""
+        known: set[str] = set()
+        low, high = (0, ORDINARY) if tier == "valid" else (ORDINARY, self.size)
+        for seed in seeds(dialect=self.dialect, profile=self.profile) if self.limited else ():
+            found = places(self.root, seed.body, seed.below, lambda node, value: at_limits(node, value, high))
+            for word, holder, key, new, _, place in found:
+                name = re.sub(r"[^a-z0-9_]+", ".", f"{seed.variant}{place}.{word}".lower()).strip(".")
+                extent = len(new) if isinstance(new, str | list | dict) else 0
+                if name not in known and (extent > low or tier == "valid"):
+                    known.add(name)
+                    before = holder[key]
+                    holder[key] = new
+                    yield self.case(tier, f"limit.{name}", f"A value at a limit: {name}.", seed.body)
+                    holder[key] = before
 
     def body(self, **fields: Any) -> dict[str, Any]:
         return {"input": "Say hello.", **self.pinned, **fields}
@@ -140,7 +182,10 @@ class _Maker:
             if any(isinstance(part, Array) for part in flatten(known.node)) and name != "input":
                 yield self.case("valid", f"empty.{name}", f"{name} may be empty.", self.body(**{name: []}))
 
+        yield from self.limits("valid")
+
     def edge(self) -> Iterator[EdgeCase]:
+        yield from self.limits("edge")
         for name, text in (*TEXTS.items(), *((f"surrogate_{key}", value) for key, value in _SURROGATES.items())):
             yield self.case("edge", f"text.{name}", f"Input text: {name}.", self.body(input=text))
             yield self.case("edge", f"instructions.{name}", f"Instructions: {name}.", self.body(instructions=text))

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract import SchemaVariant, load_dialect, request_schema
-from rejoinder.contract.branches import fits
-from rejoinder.contract.nodes import Array, Node, Object, Scalar, Schema, Union, request_nodes
+from rejoinder.contract.nodes import Array, Node, Object, Scalar, Schema, request_nodes
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.options import AnyDialect
 from rejoinder.strategies.profile import EndpointProfile, named
 from rejoinder.strategies.schema.leaves import repeated
+from rejoinder.strategies.sets.limits import is_limited, places, tag_of
 from rejoinder.strategies.sets.systematic import Body, seeds
 from rejoinder.validation import escape_key, pointer_keys
 
@@ -208,7 +208,7 @@ class PermissiveReading:
         self.validator = jsonschema_rs.Draft202012Validator(dict(schema))
         self.allowed = tuple(allowed)
         self.root = root
-        self.limited = _is_limited(root, set())
+        self.limited = is_limited(root, set())
 
     @staticmethod
     @cache
@@ -222,7 +222,11 @@ class PermissiveReading:
         """Yield the faults below a pointer: those that any body can have, then those that break a limit."""
         yield from _faults(_at(body, below), below, "")
         if self.limited:
-            yield from _LimitBreaker(below).faults(self.root, body, None, None, "", "")
+            for kind, holder, key, new, pointer, place in places(self.root, body, below, _beyond):
+                if kind == "alone":  # the new value names the field that goes
+                    yield kind, holder[key], new, ABSENT, f"{pointer}/{escape_key(new)}", f"{place}/{new}"
+                else:
+                    yield kind, holder, key, new, pointer, place
 
     def mutants(
         self, body: Body, variant: str, below: str = "", known: Container[tuple[str, str, str]] = ()
@@ -285,19 +289,14 @@ def _faults(value: Any, pointer: str, place: str) -> Iterator[_Fault]:
             yield "type_missing" if tagged else "missing", value, key, ABSENT, spot, name
             for kind, new in kinds:
                 yield kind, value, key, new, spot, name
-            yield from _faults(inner, spot, name + _tag(inner))
+            yield from _faults(inner, spot, name + tag_of(inner))
         yield "extra", value, _NO_SUCH, 7, f"{pointer}/{_NO_SUCH}", f"{place}/{_NO_SUCH}"
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             spot, name = f"{pointer}/{index}", f"{place}/*"
             for kind, new in _value_faults(inner):
                 yield kind, value, index, new, spot, name
-            yield from _faults(inner, spot, name + _tag(inner))
-
-
-def _tag(value: Any) -> str:
-    tag = value.get("type") if isinstance(value, dict) else None
-    return f"[{tag}]" if isinstance(tag, str) else ""
+            yield from _faults(inner, spot, name + tag_of(inner))
 
 
 def _tag_faults(tag: str) -> Iterator[tuple[str, Any]]:
@@ -322,61 +321,6 @@ def _value_faults(value: Any) -> Iterator[tuple[str, Any]]:
         yield "type", "text"
 
 
-def _is_limited(node: Node, seen: set[Node]) -> bool:
-    """Return whether the schema limits any value: whether it has a keyword that :class:`_LimitBreaker` can break."""
-    if node in seen:
-        return False
-    seen.add(node)
-    if isinstance(node, Scalar):
-        return len(node.schema) > 1
-    if isinstance(node, Union):
-        return any(_is_limited(branch, seen) for branch in node.alternatives)
-    if isinstance(node, Array):
-        own = node.smallest > 0 or node.largest is not None or node.unique
-        return own or _is_limited(node.items, seen)
-    if isinstance(node, Object):
-        own = node.smallest > 0 or node.largest is not None or node.names is not None or bool(node.dependent)
-        inner = [*(item.node for item in node.fields), *([node.extra] if node.extra else [])]
-        return own or any(_is_limited(part, seen) for part in inner)
-    return False
-
-
-class _LimitBreaker:
-    """Makes faults that break one limit of the schema: each is one step beyond it."""
-
-    def __init__(self, below: str) -> None:
-        self.below = below
-
-    def faults(self, node: Node, value: Any, holder: Any, key: Any, pointer: str, place: str) -> Iterator[_Fault]:
-        """Yield the faults of ``value``, which ``holder`` has at ``key``, and of what is inside of it."""
-        if isinstance(node, Union):
-            for branch in node.alternatives:
-                if fits(branch, value):
-                    yield from self.faults(branch, value, holder, key, pointer, place)
-            return
-        inside = pointer == self.below or pointer.startswith(f"{self.below}/")
-        if inside and holder is not None:
-            yield from ((kind, holder, key, new, pointer, place) for kind, new in _beyond(node, value))
-        if isinstance(node, Array) and isinstance(value, list):
-            for index, inner in enumerate(value):
-                yield from self._part(node.items, inner, value, index, pointer, f"{place}/*" if inside else "")
-        elif isinstance(node, Object) and isinstance(value, dict):
-            if inside:
-                yield from _lonely(node, value, pointer, place)
-            fields = {item.name: item.node for item in node.fields}
-            for name, inner in list(value.items()):
-                part = fields.get(name, node.extra)
-                if part is not None:
-                    yield from self._part(part, inner, value, name, pointer, f"{place}/{name}" if inside else "")
-
-    def _part(self, node: Node, value: Any, holder: Any, key: Any, pointer: str, place: str) -> Iterator[_Fault]:
-        spot = f"{pointer}/{escape_key(str(key))}"
-        if spot == self.below or self.below.startswith(f"{spot}/"):
-            yield from self.faults(node, value, holder, key, spot, "")
-        elif pointer == self.below or pointer.startswith(f"{self.below}/"):
-            yield from self.faults(node, value, holder, key, spot, place + _tag(value) if place else place)
-
-
 def _beyond(node: Node, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a value becomes one step beyond each of its limits."""
     if isinstance(node, Scalar) and isinstance(value, str):
@@ -391,6 +335,8 @@ def _beyond(node: Node, value: Any) -> Iterator[tuple[str, Any]]:
         if node.unique and value:
             yield "repeated", [*value[:1], *value[: (node.largest or len(value) + 1) - 1]]
     elif isinstance(node, Object) and isinstance(value, dict):
+        for name in value:
+            yield from (("alone", other) for other in node.dependent.get(name, ()) if other in value)
         if node.smallest:
             yield "few_fields", dict(list(value.items())[: node.smallest - 1])
         filler = next(iter(value.values()), "value")
@@ -429,11 +375,3 @@ def _odd_numbers(schema: Mapping[str, Any], value: float) -> Iterator[tuple[str,
     step = schema.get("multipleOf")
     if step is not None and (schema["type"] == "number" or step > 1):
         yield "step", value + (1 if schema["type"] == "integer" else step / 2)
-
-
-def _lonely(node: Object, value: dict[str, Any], pointer: str, place: str) -> Iterator[_Fault]:
-    """Yield the fields that another one requires, each to be left out."""
-    for name, others in node.dependent.items():
-        for other in others if name in value else ():
-            if other in value:
-                yield "alone", value, other, ABSENT, f"{pointer}/{escape_key(other)}", f"{place}/{other}"

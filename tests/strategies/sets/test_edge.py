@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import jsonschema_rs
 import pytest
@@ -77,3 +78,30 @@ def test_a_profile_shows_and_size_scales() -> None:
     assert long[1000] < 20_000 < 100_000 <= long[100_000]
     without = edge_cases("edge", profile=EndpointProfile(unsupported_types=frozenset({"input_image"})))
     assert not any(case.id.startswith("edge.image_url") for case in without)
+
+
+LIMITED = str(Path(__file__).parent.parent / "limits.toml")
+"""A dialect with every keyword that limits values."""
+
+
+def test_cases_meet_the_limits_of_the_schema_and_stay_within_them() -> None:
+    sound = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION, dialect=LIMITED))
+    cases = edge_cases("valid", "edge", dialect=LIMITED, size=2000)
+    bodies = {case.id: json.loads(case.data.decode("utf-8-sig"), parse_float=_finite) for case in cases}
+    assert [name for name, body in bodies.items() if "overflow" not in name and not sound.is_valid(body)] == []
+    numbers = [body["numbers"] for name, body in bodies.items() if name.startswith("valid.limit.request.numbers")]
+    assert {value for values in numbers for value in values} >= {10, 15, 35, 40}
+    assert bodies["valid.limit.request.share.is_1e.06"]["share"] == 1e-06
+    assert {len(body["code"]) for name, body in bodies.items() if ".request.code.length" in name} == {3, 4, 5}
+
+
+def test_long_texts_have_exactly_as_many_characters_as_the_schema_allows(tmp_path: Path) -> None:
+    dialect = tmp_path / "long.toml"
+    dialect.write_text(
+        'name = "long"\nbase = "openresponses"\n[overlay.request.add]\n'
+        '"/properties/essay" = { type = "string", maxLength = 100_000 }\n'
+    )
+    whole = {case.id: case for case in edge_cases("edge", dialect=dialect, size=100_000)}
+    assert len(json.loads(whole["edge.limit.request.essay.length_100000"].data)["essay"]) == 100_000
+    less = edge_cases("edge", dialect=dialect, size=99_000)
+    assert not any("essay.length" in case.id for case in less)
