@@ -340,7 +340,8 @@ def test_a_damaged_refusal_of_any_operation_is_found(dialect: str) -> None:
     known = load_dialect(dialect)
     plan = build_plan("full", known, model="parrot", models=("parrot",))
     wanted = ("refused.operations.", "operations.", "state.", "background.polled", "echo.fields", "basic.")
-    clock, target = ManualClock(), Target("http://sandbox/v1/responses", "parrot", dialect=dialect)
+    target = Target("http://sandbox/v1/responses", "parrot", dialect=dialect, form=known.usual_form)
+    clock = ManualClock()
     cases = tuple(case for case in plan.cases if case.id.startswith(wanted))
     batches = run_in_process(Plan("full", cases), Sandbox(dialect, clock=clock), target, clock)
     exchanges = [exchange for batch in batches for exchange in batch]

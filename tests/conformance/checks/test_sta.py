@@ -36,10 +36,9 @@ def played(
     case: str, change: Change = lambda exchange: exchange, dialect: str = "northstar", faults: tuple[str, ...] = ()
 ) -> list[Exchange]:
     """Return what a sandbox answers to one case, every exchange changed."""
-    found = tuple(
-        found for found in sta.cases(CaseContext(load_dialect(dialect), models=("parrot",)), "full") if found.id == case
-    )
-    clock, target = ManualClock(), Target("http://sandbox/v1/responses", dialect=dialect)
+    known = load_dialect(dialect)
+    found = tuple(one for one in sta.cases(CaseContext(known, models=("parrot",)), "full") if one.id == case)
+    clock, target = ManualClock(), Target("http://sandbox/v1/responses", dialect=dialect, form=known.usual_form)
     batches = run_in_process(Plan("test", found), Sandbox(dialect, faults, clock=clock), target, clock)
     return [change(exchange) for batch in batches for exchange in batch]
 
