@@ -22,6 +22,7 @@ from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import Tag, sent_for
 from rejoinder.strategies import EndpointProfile, Form, FormSeed, changed, form_seeds, forms
 from rejoinder.validation import Validator
+from rejoinder.wire.base_form import fit_body
 
 Body = dict[str, Any]
 Change = Callable[[Body], Any]
@@ -91,6 +92,7 @@ class _FormCases:
 
         ``keeps`` are the fields of the control that stay as they are.
         """
+        body = fit_body(body, self.context.dialect.usual_form, {})
         specs = [spec for variant in variants if (spec := self._spec(variant, body)) is not None]
         return PlannedCase(f"forms.{name}", intent, (RequestSpec(Role.CONTROL, body, keeps=keeps), *specs))
 
