@@ -6,7 +6,6 @@ from typing import Final
 
 from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import every
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 
 _SAMPLING: Final = frozenset(
@@ -55,21 +54,5 @@ FREEDOMS: Final = FreedomList(
         sources=(cite("vllm-wheel", "vllm/entrypoints/serve/engine/protocol.py, OpenAIBaseModel, extra fields"),),
         argument="An endpoint that answers a wrong type in the field does not read it, so it promises nothing.",
         parsed=lambda body, _: {name: value for name, value in body.items() if name not in _SAMPLING},
-    ),
-    Freedom(
-        id="seed-repeats-mostly",
-        title="One request in three with a seed has another text, as other requests run beside it.",
-        dialects=("vllm",),
-        sources=(cite("vllm", "Reproducibility", "docs/usage/reproducibility.md"),),
-        when=every(3),
-        parsed=lambda body, _: {name: value for name, value in body.items() if name != "seed"},
-    ),
-    Freedom(
-        id="min-p-with-ties",
-        title="One request in three with min_p 1 has another text, where two tokens are equally likely.",
-        dialects=("vllm",),
-        sources=(cite("vllm", "Reproducibility", "docs/usage/reproducibility.md"),),
-        when=every(3),
-        parsed=lambda body, _: {name: value for name, value in body.items() if name != "min_p"},
     ),
 )
