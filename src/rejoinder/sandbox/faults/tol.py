@@ -173,6 +173,7 @@ FAULTS: Final = FaultList(
         title="Computer calls have an undocumented action.",
         breaks=("TOL-11",),
         dialects=("northstar",),
+        not_in=("vllm",),
         **every_item(only("computer_call", set_to("action", {"type": "teleport"}))),
     ),
     Fault(
@@ -180,6 +181,7 @@ FAULTS: Final = FaultList(
         title="A computer_call_output is refused.",
         breaks=("TOL-11",),
         dialects=("northstar",),
+        not_in=("vllm",),
         request=refuse_items("A screenshot", lambda item: item.get("type") == "computer_call_output"),
     ),
 )
@@ -221,13 +223,20 @@ def _orphans_dropped(body: Json, _: RequestInfo) -> Json:
     return {**body, "input": kept}
 
 
-@FAULTS.add("drag-refused", "TOL-11", hook="request", through=partial(refuse_items, "drag"), dialects=NORTHSTAR_ONLY)
+@FAULTS.add(
+    "drag-refused",
+    "TOL-11",
+    hook="request",
+    through=partial(refuse_items, "drag"),
+    dialects=NORTHSTAR_ONLY,
+    not_in=("vllm",),
+)
 def _drags(item: Json) -> bool:
     """Computer calls with action "drag" are refused as input."""
     return item.get("type") == "computer_call" and bool(item["action"]["type"] == "drag")
 
 
-@FAULTS.add("safety-checks-refused", "TOL-11", hook="request", dialects=NORTHSTAR_ONLY)
+@FAULTS.add("safety-checks-refused", "TOL-11", hook="request", dialects=NORTHSTAR_ONLY, not_in=("vllm",))
 def _checks_refused(body: Json, _: RequestInfo) -> Json:
     """A computer_call_output with acknowledged safety checks is refused."""
     if any(item.get("acknowledged_safety_checks") for item in input_items(body)):
