@@ -47,7 +47,14 @@ def _replacement_characters(event: Json) -> None:
 
 
 def _texts(
-    name: str, what: str, rule: str, kind: str, field: str, *events: str, container: str = ""
+    name: str,
+    what: str,
+    rule: str,
+    kind: str,
+    field: str,
+    *events: str,
+    container: str = "",
+    not_in: tuple[str, ...] = (),
 ) -> tuple[Fault, Fault, Fault]:
     """Return three faults of a streamed text: a lost delta, a done event and a final item that differ.
 
@@ -67,18 +74,21 @@ def _texts(
             id=f"{name}-delta-lost",
             title=f"The last delta of {what} is lost.",
             breaks=(rule,),
+            not_in=not_in,
             events=lost(*(f"response.{event}.delta" for event in events), last=True),
         ),
         Fault(
             id=f"{name}-done-differs",
             title=f"The done event of {what} differs from the deltas.",
             breaks=(rule,),
+            not_in=not_in,
             events=each(*(f"response.{event}.done" for event in events), do=alter(field)),
         ),
         Fault(
             id=f"final-{name}-{'differ' if name.endswith('s') else 'differs'}",
             title=f"The terminal event differs from the deltas of {what}.",
             breaks=(rule, "ITM-05"),
+            not_in=not_in,
             events=final_item(kind, final),
         ),
     )
@@ -189,9 +199,13 @@ FAULTS: Final = FaultList(
         "summary", "a reasoning summary", "ACC-08", "reasoning", "text", "reasoning_summary_text", container="summary"
     ),
     *_texts("custom-input", "a custom tool's input", "ACC-09", "custom_tool_call", "input", "custom_tool_call_input"),
-    *_texts("mcp-arguments", "an MCP call's arguments", "ACC-09", "mcp_call", "arguments", "mcp_call_arguments"),
     *_texts(
-        "code", "a code interpreter's code", "ACC-09", "code_interpreter_call", "code", "code_interpreter_call_code"
+        *("mcp-arguments", "an MCP call's arguments", "ACC-09", "mcp_call", "arguments", "mcp_call_arguments"),
+        not_in=("vllm",),
+    ),
+    *_texts(
+        *("code", "a code interpreter's code", "ACC-09", "code_interpreter_call", "code", "code_interpreter_call_code"),
+        not_in=("vllm",),
     ),
     Fault(
         id="streamed-logprobs-missing",

@@ -234,7 +234,7 @@ FAULTS: Final = FaultList(
 )
 
 
-@FAULTS.add("tool-progress-before-created", "LIF-01", "LIF-04", hook="events")
+@FAULTS.add("tool-progress-before-created", "LIF-01", "LIF-04", hook="events", not_in=("vllm",))
 def _progress_before_created(events: Events, _: RequestInfo) -> Events:
     """The progress event of a hosted tool comes before response.created."""
     place = next((i for i, event in enumerate(events) if event["type"].endswith("_call.in_progress")), None)

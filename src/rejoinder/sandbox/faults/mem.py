@@ -309,8 +309,15 @@ FAULTS: Final = FaultList(
             lambda parts: [p for p in parts if p.get("type") != "refusal"] or [{"type": "output_text", "text": ""}]
         ),
     ),
-    _kind_lost("shell-outputs-dropped", "shell_call_output", "The output of a shell", "MEM-11", dialects=_WIDE),
-    _kind_lost("mcp-calls-dropped", "mcp_call", "A call of an MCP server", "MEM-11", dialects=_WIDE),
+    _kind_lost(
+        "shell-outputs-dropped",
+        "shell_call_output",
+        "The output of a shell",
+        "MEM-11",
+        dialects=_WIDE,
+        not_in=("vllm",),
+    ),
+    _kind_lost("mcp-calls-dropped", "mcp_call", "A call of an MCP server", "MEM-11", dialects=_WIDE, not_in=("vllm",)),
     _kind_lost("reasoning-dropped", "reasoning", "Reasoning", "MEM-12"),
     _lost(
         "cross-talk",

@@ -66,6 +66,7 @@ def _no_description(body: Json, _: RequestInfo) -> bool:
     hook="request",
     through=_refuse_item,
     dialects=("northstar",),
+    not_in=("vllm",),
 )
 def _no_output_status(item: Json) -> bool:
     """The output of a computer call without status is refused."""
