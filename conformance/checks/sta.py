@@ -435,8 +435,8 @@ def unfinished_is_not_continued(case: CaseView) -> Iterator[Problem]:
 def tenants_are_strangers(case: CaseView) -> Iterator[Problem]:
     """With a second tenant's key, the first tenant's responses are retrieved, listed, continued, cancelled and deleted.
 
-    Each must be refused, and cancel and delete must have no effect. Continuing is not tested at an endpoint that
-    accepts unknown values of `previous_response_id`.
+    The items of a conversation are listed as well. Each must be refused, and cancel and delete must have no effect.
+    Continuing is not tested at an endpoint that accepts unknown values of `previous_response_id`.
     """
     was_cancelled = state(retrieved(case.get(Role.GET_STORY))) == "cancelled"
     was_there = retrieved(case.get(Role.GET)) is not None
@@ -446,16 +446,18 @@ def tenants_are_strangers(case: CaseView) -> Iterator[Problem]:
         Role.THEIR_LISTING: ("list the input items of", lambda view: retrieved(view) is not None),
         Role.THEIR_CONTINUED: ("continue", lambda view: response_of(view) is not None and not takes_unknown),
         Role.THEIR_CANCEL: ("cancel", lambda view: retrieved(view) is not None or was_cancelled),
+        Role.THEIR_TALK: ("list the items of", lambda view: view.exchange.ok),
         Role.THEIR_DELETE: ("delete", lambda _: was_there and status_code(case.get(Role.GET_AFTER)) in (404, 410)),
     }
     views = case.having(*succeeded)
     for view in views:
         what, has_succeeded = succeeded[view.exchange.role]
         if has_succeeded(view):
-            yield _stranger(view, f"A tenant can {what} another tenant's response.", view.exchange.role)
+            owned = "conversation" if view.exchange.role == Role.THEIR_TALK else "response"
+            yield _stranger(view, f"A tenant can {what} another tenant's {owned}.", view.exchange.role)
     for view in views:
         if is_broken(status_code(view)):
-            message = f"A request for another tenant's response returned status {status_code(view)}."
+            message = f"A request for what another tenant owns returned status {status_code(view)}."
             yield _stranger(view, message, f"{view.exchange.role} {crash_kind(view)}")
 
 

@@ -125,6 +125,7 @@ class Role(StrEnum):
     THEIR_CONTINUED = "their-continued"
     THEIR_CANCEL = "their-cancel"
     THEIR_DELETE = "their-delete"
+    THEIR_TALK = "their-talk"
     GET_STORY = "get-story"
     TALK_CREATED = "talk-created"
     TALK_FIRST = "talk-first"

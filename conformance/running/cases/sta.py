@@ -759,6 +759,12 @@ def _tenants(context: CaseContext) -> PlannedCase:
         return lambda replies: None if response_id(replies, Role.THEIRS) is None else body
 
     on = context.body(input=user("Go on."))
+    talk: tuple[RequestSpec, ...] = ()
+    if _converses(context):
+        created = operation_request(context, Role.TALK_CREATED, "create_conversation", body=ours({"items": _OPENING}))
+        here = in_conversation(Role.TALK_CREATED)
+        theirs = operation_request(context, Role.THEIR_TALK, "list_conversation_items", here, tenant=2)
+        talk = (created, theirs, end_of_conversation(context))
 
     return PlannedCase(
         "state.tenants",
@@ -771,6 +777,7 @@ def _tenants(context: CaseContext) -> PlannedCase:
             stored_request(Role.THEIR_LISTING, Role.FIRST, "input_items", tenant=2),
             RequestSpec(Role.THEIR_UNKNOWN, continuing(Role.FIRST, on, change=unknown_id), (), tenant=2),
             RequestSpec(Role.THEIR_CONTINUED, continuing(Role.FIRST, on), (), tenant=2),
+            *talk,
             RequestSpec("story", ours(story)),
             stored_request(Role.THEIR_CANCEL, "story", "cancel", method="POST", tenant=2),
             stored_request(Role.GET_STORY, "story"),

@@ -281,7 +281,9 @@ class Sandbox:
             conversation.settle(self._store.conversations.new_item_id)
 
     def _conversation(self, conversation_id: str, info: RequestInfo, param: str | None = None) -> Conversation:
-        found = self._store.conversations.get(conversation_id, info.key)
+        shown = (one for one in self.variations if one.all_tenants is not None and one.when(info))
+        open_to_all = any(one.all_tenants is not None and one.all_tenants(info) for one in shown)
+        found = self._store.conversations.get(conversation_id, None if open_to_all else info.key)
         if found is None:
             raise _missing("conversation", conversation_id, "conversation_not_found", param)
         return found

@@ -93,10 +93,10 @@ class Conversations:
             self._kept.popitem(last=False)
         return made
 
-    def get(self, conversation_id: str, owner: str) -> Conversation | None:
-        """Return the conversation of that id if it belongs to the owner."""
+    def get(self, conversation_id: str, owner: str | None) -> Conversation | None:
+        """Return the conversation of that id if it belongs to the owner; whoever owns it where that is ``None``."""
         found = self._kept.get(conversation_id)
-        if found is None or found.owner != owner:
+        if found is None or owner not in (None, found.owner):
             return None
         found.settle(self.new_item_id)
         return found

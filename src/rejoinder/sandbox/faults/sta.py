@@ -82,13 +82,15 @@ def _in_secret(stored: Stored, _: Store, __: RequestInfo) -> None:
     stored.running = {**stored.running, "store": False}
 
 
-def _open_to_others(id: str, what: str, operation: str, method: str = "") -> Fault:
+def _open_to_others(id: str, what: str, operation: str, method: str = "", dialects: tuple[str, ...] = ()) -> Fault:
     """Return the fault that an operation serves any tenant; ``what`` it does is the beginning of the title."""
 
     def fits(info: RequestInfo) -> bool:
         return info.operation == operation and method in ("", info.request.method)
 
-    return Fault(id=id, title=f"{what} with another tenant's key.", breaks=("STA-11",), all_tenants=fits)
+    return Fault(
+        id=id, title=f"{what} with another tenant's key.", breaks=("STA-11",), all_tenants=fits, dialects=dialects
+    )
 
 
 FAULTS: Final = FaultList(
@@ -211,6 +213,9 @@ FAULTS: Final = FaultList(
     _open_to_others("other-tenant-deletes", "A response can be deleted", "response", "DELETE"),
     _open_to_others("other-tenant-cancels", "A background response can be cancelled", "cancel"),
     _open_to_others("other-tenant-continues", "A response can be continued", "create"),
+    _open_to_others(
+        "other-tenant-reads-conversation", "A conversation can be read", "list_conversation_items", dialects=_OPENAI
+    ),
 )
 
 
