@@ -22,3 +22,32 @@ def test_the_evidence_is_about_the_minimal_request(invoke: Invoke, tmp_path: Pat
     minimal = [(finding.minimal.exchange, finding.evidence.exchange) for finding in found if finding.minimal]
     assert minimal
     assert all(one == other for one, other in minimal)
+
+
+@pytest.mark.slow(6)
+def test_the_dialect_is_chosen_and_recorded(invoke: Invoke, tmp_path: Path) -> None:
+    with running(Sandbox("vllm")) as url:
+        code, out, err = invoke("check", url, "--dialect", "auto", "--plan", "smoke", "--out", "auto")
+        assert code == 0, err
+        assert "Dialect chosen: the response object has kv_transfer_params" in out + err
+        code, out, err = invoke("check", url, "--plan", "smoke", "--out", "default")
+        assert code == 0
+        assert "--dialect vllm fits" in out + err
+        assert invoke("load", url, "--dialect", "auto", "--requests", "2", "-q", "--out", "load")[0] == 0
+    chosen = {name: read_run(Path(name)).header.target for name in ("auto", "default", "load")}
+    assert {name: target.dialect for name, target in chosen.items()} == {
+        "auto": "vllm",
+        "default": "northstar",
+        "load": "vllm",
+    }
+    assert chosen["auto"].dialect_reason == chosen["load"].dialect_reason
+    assert "kv_transfer_params" in Path("auto/report.html").read_text("utf-8")
+    assert invoke("recheck", "default", "--dialect", "auto", "--out", "again")[0] == 0
+    assert read_run(Path("again")).header.target.dialect == "vllm"
+
+
+def test_features_are_read_after_the_dialect_is_chosen(invoke: Invoke, tmp_path: Path) -> None:
+    with running(Sandbox("vllm")) as url:
+        code, _, err = invoke("check", url, "--dialect", "auto", "--plan", "smoke", "--require", "delete", "--out", "x")
+    assert code == 2
+    assert "vllm" in err

@@ -41,6 +41,7 @@ def read(report: ReportModel) -> RunFacts:
     facts = [
         ("Model", model or "(not set)"),
         ("Dialect", one_line(dialect_label(dialect), 120)),
+        ("Dialect chosen", one_line(target.dialect_reason, 300)),
         ("Rule catalogue", one_line(header.catalogue, 20)),
         ("Server", one_line(target.server, 120)),
         ("Request form", one_line(_form(target), 300)),
