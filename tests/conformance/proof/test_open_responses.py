@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import pytest
 from tests import open_responses
 
-from rejoinder.conformance.judgement import judge_run
+from rejoinder.conformance.judgement import judge, judge_run
 from rejoinder.conformance.judging.capabilities import capabilities
 from rejoinder.conformance.judging.exchange_view import ExchangeView
+from rejoinder.conformance.proof.minimal import SandboxSender
 from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.confirm import ConfirmBudget, confirm
 from rejoinder.conformance.running.fuzz import random_cases
 from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import Plan, build_plan
@@ -22,7 +25,7 @@ from rejoinder.load.workload.profiles import shipped_profiles
 from rejoinder.model.exchange import Exchange, parse_json
 from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
-from rejoinder.model.verdict import Status
+from rejoinder.model.verdict import Status, Verdict
 from rejoinder.sandbox import Freedom, RequestInfo, Sandbox, post
 from rejoinder.sandbox.endpoint.reply import ApiError
 from rejoinder.sandbox.endpoint.request_parsing import param_of
@@ -111,6 +114,26 @@ def test_random_bodies_are_valid_by_the_document() -> None:
     cases = random_cases(CaseContext(load_dialect(DIALECT), "parrot"), 0)
     some = tuple(next(cases) for _ in range(FUZZED))
     assert list(refused(sent(Plan("fuzz", some), "parrot"))) == []
+
+
+@pytest.mark.slow(5)
+@pytest.mark.parametrize("fault", ["usage-details-missing", "sequence-numbers-are-strings"])
+def test_bodies_that_confirm_and_minimise_a_finding_are_valid_by_the_document(fault: str) -> None:
+    dialect, clock = load_dialect(DIALECT), ManualClock()
+    plan, target = build_plan("smoke", dialect, model="parrot"), sandbox_target(DIALECT)
+    sandbox = Sandbox(DIALECT, (fault,), clock=clock)
+    exchanges = [one for batch in run_in_process(plan, sandbox, target, clock) for one in batch]
+    verdicts, context = judge_run(exchanges, dialect)
+
+    def judging(some: Sequence[Exchange], rules: str) -> list[Verdict]:
+        return judge(some, dialect, select=rules, run_context=context)
+
+    sender, cases = SandboxSender(sandbox, target, clock), {case.id: case for case in plan.cases}
+    budget = ConfirmBudget(reruns=1, failures=3, warnings=1, reduce=20, total=80)
+    asyncio.run(confirm(sender, target, dialect, cases, verdicts, exchanges, judging, budget))
+    assert any(finding.minimal for verdict in verdicts for finding in verdict.findings)
+    assert len(sender.exchanges) > 3
+    assert list(refused(sender.exchanges)) == []
 
 
 @pytest.mark.parametrize("profile", shipped_profiles())
