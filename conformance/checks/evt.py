@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
@@ -29,7 +29,7 @@ from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_replay, replayed
 from rejoinder.formatting import plural
 from rejoinder.model.verdict import ABSENT, Problem, masked
-from rejoinder.validation import SchemaError
+from rejoinder.validation import JSON_TYPES, SchemaError
 
 
 def _has_objects(view: ExchangeView) -> bool:
@@ -185,14 +185,8 @@ def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem | More]:
     yield from differing(in_exchange, view, message, *view.folded_and_final(), "/response/output", kind="fold")
 
 
-_JSON_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "string": lambda value: isinstance(value, str),
-    "integer": is_integer,
-    "number": is_number,
-    "boolean": lambda value: isinstance(value, bool),
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-}
+# Parsed JSON has these types; a number may be whole.
+_JSON_TYPES: Final[Mapping[str, type]] = {name: type_ for type_, name in JSON_TYPES.items()}
 
 # Other rules look inside of these: RSP-05, ITM-23, ITM-24, PRT-15.
 _OWN_RULES: Final = ("response", "item", "part", "annotation")
@@ -206,15 +200,19 @@ def _misfits(view: ExchangeView) -> Iterator[_Misfit]:
         assert spec is not None
         for name, wanted in spec.types.items():
             value = data.get(name, ABSENT)
-            if value is ABSENT:
-                if name in spec.required:
-                    message = f"required field {quoted(name)} is missing"
-                    yield event, SchemaError(f"/{name}", message, "required", wanted=wanted)
-            elif value is None and (name in spec.nullable or name == "item"):  # ITM-06 covers an item that is null
-                continue
-            elif wanted and not _JSON_CHECKS[wanted](value):
-                yield event, SchemaError(f"/{name}", "", "type", actual=value, wanted=wanted)
-            elif name in spec.nested and name not in _OWN_RULES:
+            if wanted and type(value) is not _JSON_TYPES[wanted]:
+                if value is ABSENT:
+                    if name in spec.required:
+                        message = f"required field {quoted(name)} is missing"
+                        yield event, SchemaError(f"/{name}", message, "required", wanted=wanted)
+                    continue
+                if value is None and (name in spec.nullable or name == "item"):
+                    continue  # ITM-06 covers an item that is null
+                if not (wanted == "number" and is_number(value)):
+                    yield event, SchemaError(f"/{name}", "", "type", actual=value, wanted=wanted)
+                    continue
+            # An empty list, such as that of log probabilities, has nothing inside.
+            if name in spec.nested and value != [] and name not in _OWN_RULES and value is not ABSENT:
                 for error in view.dialect.field_validator(spec.type, name).errors(value):
                     yield event, replace(error, pointer=f"/{name}{error.pointer}")
 

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from rejoinder.contract import _source
@@ -143,9 +143,16 @@ def _schema(source: Source, operation: str, part: str, target: str) -> Schema:
     """Return the schema that an operation names, with the definitions that it needs."""
     if target in ("request", "response", "error"):
         return deepcopy(schema_of(source, target))
-    definitions = schema_of(source, "operations")["$defs"]
+    definitions = _definitions(source)
     if not isinstance(definitions.get(target), dict):
         raise fail(source.file, f"/x-operations/{operation}", part, f"there is no definition {target!r}")
+    return with_used({**definitions[target], "$defs": definitions})
+
+
+@cache
+def _definitions(source: Source) -> dict[str, Any]:
+    """Return the definitions of the operations with those that they take from the request and the response."""
     lenders = {name: schema_of(source, name) for name in ("request", "response")}
-    schema = {**definitions[target], "$defs": definitions}
-    return with_used(resolve(schema, lenders, file=source.file, relaxed=False, lender="request"))
+    schema = {"$defs": schema_of(source, "operations")["$defs"]}
+    definitions: dict[str, Any] = resolve(schema, lenders, file=source.file, relaxed=False, lender="request")["$defs"]
+    return definitions
