@@ -20,6 +20,12 @@ NOW = 1_700_000_000.0
 DIALECTS = dialect_names()
 VALID = [exercise for exercise in sample_requests() if "valid" in exercise.tags]
 REFUSED = [exercise for exercise in sample_requests() if "invalid" in exercise.tags]
+OTHERWISE = {
+    ("openresponses", "custom-call"): 400,
+    ("openresponses", "computer-call"): 400,
+    ("openresponses", "no-input"): 200,
+}
+"""Samples with the status that they get in a dialect without the tool, or with an optional input."""
 
 
 class Clock:
@@ -111,6 +117,9 @@ def rebuild(events: list[Json]) -> list[Json]:
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("exercise", VALID, ids=lambda exercise: f"{exercise.case}-{exercise.role}")
 def test_replies_follow_the_contract(dialect: str, exercise: SampleRequest) -> None:
+    if status := OTHERWISE.get((dialect, exercise.case.removeprefix("refused-"))):
+        assert sandbox(dialect).exchange(exercise.request).status == status
+        return
     exchange = sandbox(dialect).exchange(exercise.request)
     assert exchange.status == 200, exchange.body
     contract = load_dialect(dialect)
@@ -135,6 +144,9 @@ def test_replies_follow_the_contract(dialect: str, exercise: SampleRequest) -> N
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("exercise", REFUSED, ids=lambda exercise: exercise.case)
 def test_refusals_follow_the_contract(dialect: str, exercise: SampleRequest) -> None:
+    if status := OTHERWISE.get((dialect, exercise.case.removeprefix("refused-"))):
+        assert sandbox(dialect).exchange(exercise.request).status == status
+        return
     exchange = sandbox(dialect).exchange(exercise.request)
     assert exchange.status in (400, 404, 415)
     assert Validator(load_schema("error")).errors(exchange.json()) == []
@@ -145,6 +157,9 @@ def test_refusals_follow_the_contract(dialect: str, exercise: SampleRequest) -> 
     "exercise", [e for e in VALID if e.role == "plain" and e.case != "background"], ids=lambda exercise: exercise.case
 )
 def test_a_plain_reply_is_what_the_stream_ends_with(dialect: str, exercise: SampleRequest) -> None:
+    if status := OTHERWISE.get((dialect, exercise.case.removeprefix("refused-"))):
+        assert sandbox(dialect).exchange(exercise.request).status == status
+        return
     plain = sandbox(dialect).exchange(exercise.request).json()
     body = exercise.request.json()
     events = stream(sandbox(dialect).exchange(post({**body, "stream": True})))

@@ -69,7 +69,7 @@ _HOSTED: Final[Mapping[str, Mapping[str, Any]]] = {
     "mcp_list_tools": {},
 }
 # Tools that the client carries out, and the parrot therefore calls.
-_CALLED: Final = ("function", "custom", "computer_use_preview")
+_CALLED: Final = {"function": "function_call", "custom": "custom_tool_call", "computer_use_preview": "computer_call"}
 _WORKING: Final = ("searching", "interpreting", "generating")
 
 CONTEXT: Final = 131_072
@@ -353,7 +353,7 @@ class _Generation:
 
     def _calls(self, choice: Any, tools: list[Json]) -> list[Json]:
         """Return the tools to call now, in order. Hosted tools are taken, but not carried out."""
-        tools = [tool for tool in tools if tool["type"] in _CALLED]
+        tools = [tool for tool in tools if _CALLED.get(tool["type"]) in self.dialect.item_types]
         if choice == "none" or not tools:
             return []
         if choice not in ("auto", "required"):
@@ -523,7 +523,9 @@ class _Generation:
     def _annotate(self, part: _Part, where: Json) -> None:
         """Repeat the annotations that still lie within what was said."""
         said = len(self.fold.item(where["output_index"])["content"][where["content_index"]].get("text", ""))
+        fits = self.dialect.field_validator("response.output_text.annotation.added", "annotation").is_valid
         inside = [a for a in part.annotations if not isinstance(a.get("end_index"), int) or a["end_index"] <= said]
+        inside = [a for a in inside if fits(a)]
         for number, annotation in enumerate(inside):
             self._emit("response.output_text.annotation.added", **where, annotation_index=number, annotation=annotation)
 
@@ -605,6 +607,9 @@ class _Generation:
     def _argument(self, event: str, argument: str, text: str, index: int, item_id: str, **fields: Any) -> bool:
         """Stream a call's argument field and close it; return whether the budget cut it."""
         where = {"item_id": item_id, "output_index": index}
+        if not {f"{event}.delta", f"{event}.done"} <= self.dialect.events.keys():
+            self.fold.item(index)[argument] = text  # the dialect has it in the closed item only
+            return self._spend()
         cut = self._stream(event, text, **where)
         self._emit(f"{event}.done", **where, **{argument: self.fold.item(index)[argument]}, **fields)
         return cut
@@ -614,7 +619,9 @@ class _Generation:
         done: set[str] = set()
         for heard in self.resolved.fresh:
             kind = heard.get("type")
-            if isinstance(kind, str) and kind in _HOSTED and kind not in done and _is_whole(heard):
+            if not isinstance(kind, str) or kind not in _HOSTED or kind not in self.dialect.item_types:
+                continue
+            if kind not in done and _is_whole(heard):
                 done.add(kind)
                 self._hosted_call(kind, heard)
 
@@ -623,18 +630,21 @@ class _Generation:
         early = {k: deepcopy(v) for k, v in heard.items() if k not in ("id", "type", "status", *late)}
         index, item_id = self._open(kind, **early, **{name: _HOSTED[kind][name] for name in late})
         where = {"item_id": item_id, "output_index": index}
-        self._emit(f"response.{kind}.in_progress", **where)
-        for step in _WORKING:
-            if f"response.{kind}.{step}" in self.dialect.events:
-                self._emit(f"response.{kind}.{step}", **where)
+        for step in ("in_progress", *_WORKING):
+            self._progress(kind, step, where)
         cut = False
         text = next((name for name in ("code", "arguments") if isinstance(late.get(name), str)), None)
         if text is not None:
             event = f"response.{kind}_code" if text == "code" else f"response.{kind}_arguments"
             cut = self._argument(event, text, late.pop(text), index, item_id)
         if not cut:
-            self._emit(f"response.{kind}.completed", **where)
+            self._progress(kind, "completed", where)
         self._close(index, cut, **({} if cut else late))
+
+    def _progress(self, kind: str, step: str, where: Json) -> None:
+        """Send an event that tells of the progress of a hosted tool, if the dialect has it."""
+        if f"response.{kind}.{step}" in self.dialect.events:
+            self._emit(f"response.{kind}.{step}", **where)
 
 
 def error_event(dialect: Dialect, code: str, message: str) -> Json:

@@ -79,6 +79,13 @@ def check_create(body: Any, validators: Sequence[Validator], models: tuple[str, 
     validator = validators[0]
     if not any(one.is_valid(body) for one in validators):
         raise _refused((validator.errors(_with_types(body)) or validator.errors(body))[0])
+    for error in validator.errors(body):
+        # A tool that the dialect does not have could not be called.
+        if pointer_keys(error.pointer)[:1] in (["tools"], ["tool_choice"]) and error.keyword in (
+            "discriminator",
+            "const",
+        ):
+            raise _refused(error)
     checked: Json = body
     model = checked.get("model")
     if model is not None and model not in models:
