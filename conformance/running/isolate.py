@@ -39,6 +39,7 @@ from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import Tag
 from rejoinder.strategies import EndpointProfile, one_factor
 from rejoinder.strategies.profile import SOURCES
+from rejoinder.wire.base_form import fit_body
 
 Path = tuple[str | int, ...]
 Body = dict[str, Any]
@@ -115,6 +116,8 @@ class IsolationSearch:
         ]
         self._model = model
         self._is_valid = CaseContext(dialect, model).allows
+        written = fit_body({"input": user("Hi.")}, dialect.usual_form, {})
+        self._plain = frozenset(written["input"][0])
         self._on_progress = on_progress
         self._numbers = 0
         self._known: dict[str, Handling] = {}
@@ -218,11 +221,18 @@ class IsolationSearch:
             await self._send(case)
         return self._known.get(key, Handling.UNPROVEN)
 
+    def _is_plain(self, item: Any) -> bool:
+        return _is_plain_message(item, self._plain)
+
     def _keeps(self, body: Body) -> tuple[str, ...]:
         """Return the fields in which a body differs from the plainest one on purpose: a list as input, and a limit."""
         base = self._base or {}
         given = body.get("input")
-        is_list = isinstance(given, list) and all(map(_is_plain_message, given)) and isinstance(base.get("input"), str)
+        is_list = (
+            isinstance(given, list)
+            and all(self._is_plain(item) for item in given)
+            and isinstance(base.get("input"), str)
+        )
         limited = "max_output_tokens" in body and "max_output_tokens" not in base
         return ("input",) * is_list + ("max_output_tokens",) * limited
 
@@ -273,13 +283,13 @@ class IsolationSearch:
         key = _key(body)
         if key not in self._divided:
             self._divided[key] = [
-                (part, self._branches(self._built(body, [part]))) for part in _parts(body, self._pinned)
+                (part, self._branches(self._built(body, [part]))) for part in _parts(body, self._pinned, self._plain)
             ]
         return self._divided[key]
 
     def _built(self, body: Body, suspects: Sequence[Suspect]) -> Body:
         assert self._base is not None
-        return build(body, self._base, {path for suspect in suspects for path in suspect})
+        return build(body, self._base, self._plain, {path for suspect in suspects for path in suspect})
 
     async def _halve(self, body: Body, suspects: Sequence[Suspect], *, spare_claimed: bool) -> None:
         """Send suspects in halves until each is accepted or stands alone."""
@@ -338,7 +348,7 @@ class IsolationSearch:
             return None
         assert self._base is not None
         kept = {path for suspect in suspects for path in suspect}
-        smaller = build(body, self._base, set(), beside=kept)
+        smaller = build(body, self._base, self._plain, set(), beside=kept)
         return smaller if self._is_valid(smaller) else None
 
     async def _split_calls(self) -> None:
@@ -402,7 +412,12 @@ class IsolationSearch:
         found: list[tuple[int, int, Body]] = []
         for number, case in enumerate(one_factor(profile=profile)):
             rest = {name: value for name, value in case.body.items() if name not in PINNED}
-            body = build(rest, self._base, {path for part in _parts(rest, self._pinned) for path in part})
+            body = build(
+                rest,
+                self._base,
+                self._plain,
+                {path for part in _parts(rest, self._pinned, self._plain) for path in part},
+            )
             new = self._new(body)
             known = new & claims.keys()
             if new & left and (not known or (len(known) == 1 and known <= alike)) and _key(body) not in self._known:
@@ -437,7 +452,7 @@ class IsolationSearch:
 # Bodies
 
 
-def _parts(body: Body, pinned: Container[str]) -> list[Suspect]:
+def _parts(body: Body, pinned: Container[str], plain: frozenset[str]) -> list[Suspect]:
     """Return the parts of a body that can be sent without the others; ``pinned`` fields are in every request."""
     found: list[Suspect] = []
     for name, value in body.items():
@@ -446,7 +461,7 @@ def _parts(body: Body, pinned: Container[str]) -> list[Suspect]:
         if not isinstance(value, list) or not value:
             found.append(((name,),))
         elif name == "input":
-            groups = [group for group in _linked(value) if not _is_context(value, group)]
+            groups = [group for group in _linked(value) if not _is_context(value, group, plain)]
             found += [tuple((name, number) for number in group) for group in groups]
             if not groups:  # nothing but that it is a list
                 found.append(((name,),))
@@ -455,15 +470,15 @@ def _parts(body: Body, pinned: Container[str]) -> list[Suspect]:
     return found
 
 
-def _is_context(items: list[Any], group: Sequence[int]) -> bool:
+def _is_context(items: list[Any], group: Sequence[int], plain: frozenset[str]) -> bool:
     """Return whether input items are no more than a plain message of the user, which every request keeps."""
-    return all(_is_plain_message(items[number]) for number in group)
+    return all(_is_plain_message(items[number], plain) for number in group)
 
 
-def _is_plain_message(item: Any) -> bool:
+def _is_plain_message(item: Any, plain: frozenset[str]) -> bool:
     return (
         isinstance(item, dict)
-        and item.keys() - {"type"} == {"role", "content"}
+        and item.keys() == plain
         and item["role"] == "user"
         and (isinstance(item["content"], str))
     )
@@ -489,10 +504,11 @@ def _linked(items: list[Any]) -> list[list[int]]:
     return sorted(group[1] for group in groups)
 
 
-def build(body: Body, base: Body, chosen: set[Path], beside: Iterable[Path] = ()) -> Body:
+def build(body: Body, base: Body, plain: frozenset[str], chosen: set[Path], beside: Iterable[Path] = ()) -> Body:
     """Return the base with chosen parts of a body, and what they need.
 
-    ``beside`` are parts that are left out though what they need is there.
+    ``plain`` are the fields of a plain message of the user. ``beside`` are parts that are left out though what they
+    need is there.
     """
     result = copy.deepcopy(base)
     result |= {name: body[name] for name in PINNED if name in body and name in base}
@@ -503,7 +519,7 @@ def build(body: Body, base: Body, chosen: set[Path], beside: Iterable[Path] = ()
         if name == "input" and isinstance(value, list) and value:
             if any(path[0] == "input" for path in wanted.difference({(name,)} & set(beside))):
                 groups = _linked(value)
-                context = {n for group in groups if _is_context(value, group) for n in group}
+                context = {n for group in groups if _is_context(value, group, plain) for n in group}
                 kept = sorted(context | {int(path[1]) for path in chosen if path[0] == "input" and len(path) == 2})
                 result["input"] = [copy.deepcopy(value[n]) for n in kept] or _as_list(base.get("input"))
         elif whole:
