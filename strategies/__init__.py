@@ -42,6 +42,7 @@ from rejoinder.strategies.reduce import Reduction, empty_lists, minimise, minimi
 from rejoinder.strategies.replies import event_streams, output_items, response_objects, to_sse, unfold
 from rejoinder.strategies.sampling import sample
 from rejoinder.strategies.schema.compiler import from_contract
+from rejoinder.strategies.sets.broken_streams import BrokenStream, broken_streams
 from rejoinder.strategies.sets.edge import EdgeCase, edge_cases
 from rejoinder.strategies.sets.forms import Form, changed, forms
 from rejoinder.strategies.sets.invalid import Mutant, classify, invalid_requests, surely_invalid
@@ -58,6 +59,7 @@ from rejoinder.strategies.sets.systematic import (
 
 __all__ = [
     "Branches",
+    "BrokenStream",
     "Coverage",
     "EdgeCase",
     "EndpointProfile",
@@ -68,6 +70,7 @@ __all__ = [
     "OperationCase",
     "Reduction",
     "Variety",
+    "broken_streams",
     "changed",
     "classify",
     "content_parts",
