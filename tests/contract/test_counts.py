@@ -12,6 +12,7 @@ COUNTS = {
     # fields, input alternatives, distinct item types, tools, tool choices, text formats, computer actions
     "northstar": (34, 44, 24, 3, 5, 3, 14),
     "openai": (34, 33, 31, 16, 9, 3, 9),
+    "vllm": (57, 44, 24, 15, 8, 3, 9),
 }
 
 
