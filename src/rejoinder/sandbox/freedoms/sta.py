@@ -191,13 +191,17 @@ def _costed(body: Json, info: RequestInfo) -> None:
 
 
 def _images_on_demand(listing: Json, info: RequestInfo) -> None:
-    if "include" in info.request.path:
-        return
-    for item in listing["data"]:
-        parts = item["content"] if isinstance(item.get("content"), list) else []
-        bare = [{**part, "image_url": None} if part.get("type") == "input_image" else part for part in parts]
-        if parts:
-            item["content"] = bare
+    if "include" not in info.request.path:
+        listing["data"] = [_without_images(item) for item in listing["data"]]
+
+
+def _without_images(item: Json) -> Json:
+    """Return a listed item without the addresses of its images; what is stored keeps them."""
+    parts = item.get("content")
+    if not isinstance(parts, list):
+        return item
+    bare = [{**part, "image_url": None} if part.get("type") == "input_image" else part for part in parts]
+    return {**item, "content": bare}
 
 
 FREEDOMS.extend(
