@@ -37,7 +37,7 @@ from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import masked
 from rejoinder.sandbox import Sandbox, sample_requests
 from rejoinder.strategies import event_streams, response_objects, to_sse
-from rejoinder.validation import escape_key
+from rejoinder.validation import Validator, escape_key
 
 PROMISED: Final = 0.97
 """The share of invalid replies that a MUST rule has to catch in every dialect."""
@@ -156,9 +156,9 @@ def templates(dialect: Dialect, *, drawn: bool = True) -> list[Template]:
 
 
 def _from_sandbox(dialect: Dialect) -> Iterator[Template]:
-    sandbox = Sandbox(dialect=dialect.reference)
+    sandbox, sound = Sandbox(dialect=dialect.reference), Validator(dialect.request_schema())
     for sample in sample_requests():
-        if sample.request.path != "/v1/responses" or Tag.INVALID in sample.tags:
+        if sample.request.path != "/v1/responses" or not sound.is_valid(sample.request.json()):
             continue
         exchange = sandbox.exchange(sample.request, case=sample.case, role=sample.role, tags=sample.tags)
         if exchange.status == 200:
