@@ -42,6 +42,13 @@ def sandbox(dialect: str = "northstar", **settings: Any) -> Sandbox:
     return Sandbox(dialect, clock=lambda: NOW, **settings)
 
 
+def with_conversation(dialect: str) -> Sandbox:
+    """Return a sandbox with the conversation that a sample request continues, if the dialect has conversations."""
+    box = sandbox(dialect)
+    box.exchange(next(one.request for one in sample_requests() if one.role == "create-conversation"))
+    return box
+
+
 def ask(box: Sandbox, body: Any, **fields: Any) -> Json:
     body = {**body, **fields} if isinstance(body, dict) else {"input": body, **fields}
     exchange = box.exchange(post(body))
@@ -120,7 +127,7 @@ def test_replies_follow_the_contract(dialect: str, exercise: SampleRequest) -> N
     if status := OTHERWISE.get((dialect, exercise.case.removeprefix("refused-"))):
         assert sandbox(dialect).exchange(exercise.request).status == status
         return
-    exchange = sandbox(dialect).exchange(exercise.request)
+    exchange = with_conversation(dialect).exchange(exercise.request)
     assert exchange.status == 200, exchange.body
     contract = load_dialect(dialect)
     if exercise.request.json().get("stream"):
@@ -147,7 +154,7 @@ def test_refusals_follow_the_contract(dialect: str, exercise: SampleRequest) -> 
     if status := OTHERWISE.get((dialect, exercise.case.removeprefix("refused-"))):
         assert sandbox(dialect).exchange(exercise.request).status == status
         return
-    exchange = sandbox(dialect).exchange(exercise.request)
+    exchange = with_conversation(dialect).exchange(exercise.request)
     assert exchange.status in (400, 404, 415)
     assert Validator(load_schema("error")).errors(exchange.json()) == []
 
@@ -160,9 +167,9 @@ def test_a_plain_reply_is_what_the_stream_ends_with(dialect: str, exercise: Samp
     if status := OTHERWISE.get((dialect, exercise.case.removeprefix("refused-"))):
         assert sandbox(dialect).exchange(exercise.request).status == status
         return
-    plain = sandbox(dialect).exchange(exercise.request).json()
+    plain = with_conversation(dialect).exchange(exercise.request).json()
     body = exercise.request.json()
-    events = stream(sandbox(dialect).exchange(post({**body, "stream": True})))
+    events = stream(with_conversation(dialect).exchange(post({**body, "stream": True})))
     assert events[-1]["response"] == plain
 
 

@@ -208,7 +208,7 @@ FREEDOMS.extend(
     [
         Freedom(
             id="compaction-item-only",
-            title="A compaction item stands for the user messages, too.",
+            title="A compaction item replaces the user messages, too.",
             sources=(_COMPACTION,),
             argument="The document describes the output as the compacted list of items, and names no item that stays.",
             dialects=("openresponses",),
