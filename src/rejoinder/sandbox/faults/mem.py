@@ -357,7 +357,7 @@ def _instructions_kept(stored: Stored, _: Store, info: RequestInfo) -> None:
         stored.context = [{"type": "message", "role": "system", "content": instructions}, *stored.context]
 
 
-@FAULTS.add("references-dropped", "MEM-16", hook="referenced")
+@FAULTS.add("references-dropped", "MEM-16", hook="referenced", not_in=("vllm",))
 def _unread(found: Json | None, _: RequestInfo) -> Json | None:
     """Item references are accepted, but their items do not reach the model."""
     return None if found is None else {"type": "message", "role": "user", "content": ""}
