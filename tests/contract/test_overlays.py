@@ -285,6 +285,19 @@ BAD = {
         "$ref",
         "leads back to itself",
     ),
+    "borrowed from itself": (
+        '[overlay.response.add]\n"/properties/x" = { x-from = "#/properties/x" }',
+        "/properties/x",
+        "x-from",
+        "leads back to itself",
+    ),
+    "borrowed from what is around it": (
+        '[overlay.events.replace]\n"/$defs/response.created/properties/response"'
+        ' = { type = "object", x-from = "#/$defs/response.created" }',
+        "/$defs/response.created/properties/response",
+        "x-from",
+        "leads back to itself",
+    ),
     # Contradictions.
     "required nothing": (
         ADD + '{ type = "object", properties = { a = {} }, required = ["b"] }',

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
 
+from rejoinder.budgets import DEPTH
 from rejoinder.contract._vocabulary import fail, find, reachable
 from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import escape_key, pointer_keys
@@ -66,6 +67,7 @@ class _Taker:
         self._file = file
         self._relaxed = relaxed
         self._default = lender
+        self._inside: list[str] = []
         self._names: dict[tuple[str, str], str] = {}
         for name, node in schema.get("$defs", {}).items():
             if isinstance(node, Mapping) and isinstance(node.get("x-from"), str):
@@ -109,7 +111,11 @@ class _Taker:
         if not isinstance(found, Mapping):
             return ABSENT
         if not lender:
+            if pointer in self._inside or len(self._inside) > DEPTH:
+                raise fail(self._file, at, "x-from", f"{reference!r} leads back to itself")
+            self._inside.append(pointer)
             borrowed = self.take(found, pointer)
+            self._inside.pop()
             if borrowed is ABSENT:
                 return ABSENT
         elif not own and len(path) == 2 and path[0] == "$defs" and pointer_keys(at)[:-1] != ["$defs"]:
