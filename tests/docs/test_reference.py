@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -175,3 +177,15 @@ def test_the_page_of_findings_has_the_agreement_of_the_readers(reference: Any, p
     for level, counts in reference.findings.readings().items():
         found = reference.findings.agreement(counts)
         assert f"| {level} | {found.findings} | {found.equal} | {found.share:.0%} | {found.kappa:.2f} |" in page
+
+
+def test_every_public_strategy_has_a_page_with_drawn_values(pages: dict[str, str], reference: Any) -> None:
+    strategies = importlib.import_module("rejoinder_reference.strategies").public_strategies()
+    assert {"request_bodies", "event_streams", "tools"} <= strategies.keys()
+    for name in strategies:
+        shown = pages[f"strategies/{name}"]
+        assert f"[`{name}`]({name}.md)" in pages["strategies/index"]
+        examples = re.findall(r"```json\n(.*?)```", shown, re.DOTALL)
+        assert examples, name
+        assert all(json.loads(example) is not ... for example in examples)
+        assert shown.partition("\n\n")[2].partition("\n")[0], name

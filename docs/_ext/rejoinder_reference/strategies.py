@@ -1,23 +1,86 @@
-"""How different the bodies are that the strategies draw, in each shipped dialect."""
+"""The public strategies, each with drawn examples, and how different the bodies are that they draw."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
-from rejoinder.contract import dialect_names
-from rejoinder.strategies import Variety, request_bodies, variety
+import rejoinder.strategies
+from rejoinder.contract import DEFAULT_DIALECT, dialect_names
+from rejoinder.strategies import Variety, request_bodies, sample, variety
 from rejoinder_reference import markdown as md
 
 DRAWS = 1000
 SEED = 0
+EXAMPLES = 3
+"""How many drawn values a page shows."""
+TRIES = 24
+LONGEST = 1500
+"""Characters of an example. Of so many drawn values, those that are no longer are shown."""
 
 
 def pages() -> dict[str, str]:
-    """Return the page on the variety of request bodies."""
+    """Return the pages of the public strategies, and the page on the variety of request bodies."""
     found = {
         name: variety(request_bodies(dialect=name), dialect=name, draws=DRAWS, seed=SEED) for name in dialect_names()
     }
-    return {"variety": _variety(found)}
+    strategies = public_strategies()
+    examples = {f"strategies/{name}": _examples(name, make) for name, make in strategies.items()}
+    return {"variety": _variety(found), "strategies/index": _index(strategies), **examples}
+
+
+def public_strategies() -> dict[str, Callable[..., Any]]:
+    """Return the public functions that return a strategy without needing an argument, by name."""
+    found = {}
+    for name in rejoinder.strategies.__all__:
+        value = getattr(rejoinder.strategies, name)
+        if inspect.isfunction(value):
+            signature = inspect.signature(value)
+            needed = [one for one in signature.parameters.values() if one.default is one.empty]
+            if "SearchStrategy" in str(signature.return_annotation) and not needed:
+                found[name] = value
+    return found
+
+
+def _index(strategies: dict[str, Callable[..., Any]]) -> str:
+    rows = [(f"[`{name}`]({name}.md)", md.text(_summary(make))) for name, make in strategies.items()]
+    return md.page(
+        "Strategies",
+        "Each page shows drawn values. [The API reference](../api/strategies.md) lists all functions.",
+        "",
+        *md.table(["strategy", "values"], rows),
+        *md.toctree(strategies),
+    )
+
+
+def _summary(make: Callable[..., Any]) -> str:
+    return re.sub(r":\w+:`~?([^`]*)`", r"``\1``", (inspect.getdoc(make) or "").partition("\n\n")[0])
+
+
+def _plain(value: Any) -> Any:
+    """Return the fields of a drawn object that is no JSON value."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else dataclasses.asdict(value)
+
+
+def _examples(name: str, make: Callable[..., Any]) -> str:
+    values = [json.dumps(value, indent=1, default=_plain) for value in sample(make(), TRIES, seed=SEED)]
+    shown = [text for text in values if len(text) <= LONGEST][:EXAMPLES] or [min(values, key=len)]
+    lines = [
+        md.text(_summary(make)),
+        "",
+        f"{{py:obj}}`rejoinder.strategies.{name}` describes the options. These values are drawn without options, with "
+        f"seed {SEED} and Hypothesis {version('hypothesis')}. Values of more than {LONGEST:,} characters are left out. "
+        f"The dialect is `{DEFAULT_DIALECT}`.",
+        "",
+    ]
+    for text in shown:
+        lines += md.block("json", text)
+    return md.page(name, *lines)
 
 
 def _variety(found: dict[str, Variety]) -> str:
