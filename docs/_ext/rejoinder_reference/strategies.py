@@ -36,7 +36,7 @@ def pages() -> dict[str, str]:
 
 def public_strategies() -> dict[str, Callable[..., Any]]:
     """Return the public functions that return a strategy without needing an argument, by name."""
-    found = {}
+    found: dict[str, Callable[..., Any]] = {}
     for name in rejoinder.strategies.__all__:
         value = getattr(rejoinder.strategies, name)
         if inspect.isfunction(value):
