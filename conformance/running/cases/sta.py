@@ -293,6 +293,7 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
         "Operations on a conversation that does not exist, and a request that names it.",
         (
             operation_request(context, Role.TALK_CREATED, "create_conversation", body={}),
+            ask("empty", "list_conversation_items", here),
             RequestSpec(Role.CONTROL, _said_in(context, Role.TALK_CREATED, hello)),
             RequestSpec(
                 Role.UNKNOWN,

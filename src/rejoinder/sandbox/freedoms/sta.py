@@ -157,7 +157,7 @@ FREEDOMS: Final = FreedomList(
     ),
     Freedom(
         id="empty-pages-with-empty-ids",
-        title="first_id and last_id of an empty page are empty texts.",
+        title="An empty page has empty texts as first_id and last_id.",
         dialects=("openai",),
         sources=(cite("openai-openapi", "ConversationItemList.first_id; ResponseItemList.first_id"),),
         other_reply=_empty_ids,
