@@ -607,10 +607,10 @@ def conversation_machine(
     )
     shared = Session(connection, level=weakest, select=select)
 
-    class Conversations(ConversationMachine):
+    class EndpointConversations(ConversationMachine):
         session = shared
 
-    test = Conversations.TestCase
+    test = EndpointConversations.TestCase
     test.settings = settings(
         max_examples=50,
         stateful_step_count=_STEPS,
@@ -619,7 +619,7 @@ def conversation_machine(
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     test.addClassCleanup(connection.close)
-    return Conversations
+    return EndpointConversations
 
 
 def _said(word: str) -> str:
