@@ -310,7 +310,7 @@ def _lists(draw: st.DrawFn, items: SearchStrategy[Any], lengths: _ChoiceTable) -
 
 
 def listed(
-    items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 1.5
+    items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 2
 ) -> SearchStrategy[list[Any]]:
     """Lists of ``smallest`` to ``largest`` elements: one choice, and those of the elements.
 
