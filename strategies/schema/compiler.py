@@ -309,9 +309,7 @@ def _lists(draw: st.DrawFn, items: SearchStrategy[Any], lengths: _ChoiceTable) -
     return [draw(items) for _ in range(lengths.pick(draw).value)]
 
 
-def listed(
-    items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 2
-) -> SearchStrategy[list[Any]]:
+def listed(items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 2) -> SearchStrategy[list[Any]]:
     """Lists of ``smallest`` to ``largest`` elements: one choice, and those of the elements.
 
     A list with ``n`` elements more than usual is ``(n + 1) ** decline`` times as rare as a usual one.

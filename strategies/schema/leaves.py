@@ -153,7 +153,8 @@ def _texts(alphabet: str, low: int, high: int | None) -> list[Alternative]:
     if alphabet is ALPHABET:
         found.append(Alternative(16, st.text(min_size=low, max_size=longest), extreme=True))
     if high is None or high > longest:
-        lengths = st.integers(longest + 1, max(_LONG if high is None else min(high, _LONG), longest + 1))
+        # Short lengths are among them, so that a long text shrinks to as few characters as fail.
+        lengths = st.integers(low, max(_LONG if high is None else min(high, _LONG), longest + 1))
         found.append(Alternative(1, _filled(alphabet, lengths), extreme=True))
     if high is not None and low < high <= _LONGEST_END:
         ends = st.sampled_from(sorted({high, max(high - 1, low)}))

@@ -40,7 +40,7 @@ def test_no_branch_is_starved(dialect: str) -> None:
 
 @pytest.mark.slow(4)
 def test_bounds_and_every_kind_of_character_are_met() -> None:
-    found = variety(request_bodies(dialect=LIMITED), dialect=LIMITED, draws=2000)
+    found = variety(request_bodies(dialect=LIMITED), dialect=LIMITED, draws=3000)
     assert {"numbers[]=10", "numbers[]=40", "share=1e-06", "code:3", "code:4", "code:5", "numbers:2", "numbers:4"} <= {
         *found.ends
     }
@@ -48,7 +48,7 @@ def test_bounds_and_every_kind_of_character_are_met() -> None:
     assert {name for name, times in found.unicode.items() if not times} == {"lone surrogates"}
     assert max(found.texts) > 1000
     assert min(found.texts) == 0
-    assert max(found.depths) >= 8
+    assert max(found.depths) >= 6
 
 
 def test_what_is_measured_is_what_is_there() -> None:
