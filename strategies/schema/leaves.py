@@ -157,8 +157,10 @@ def _texts(alphabet: str, low: int, high: int | None) -> list[Alternative]:
         lengths = st.integers(low, max(_LONG if high is None else min(high, _LONG), longest + 1))
         found.append(Alternative(1, _filled(alphabet, lengths), extreme=True))
     if high is not None and low < high <= _LONGEST_END:
-        ends = st.sampled_from(sorted({high, max(high - 1, low)}))
-        found.append(Alternative(4, _filled(alphabet, ends), extreme=True))
+        # As above: lengths in the lower half are themselves, those in the upper one become the longest two.
+        middle = (low + high) // 2
+        ends = st.integers(low, high).map(lambda length: length if length <= middle else high - length % 2)
+        found.append(Alternative(6, _filled(alphabet, ends), extreme=True))
     return found
 
 
