@@ -20,7 +20,7 @@ from rejoinder.contract import DEFAULT_DIALECT, Dialect, Operation, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request
 from rejoinder.sandbox.endpoint.compaction import compact, expanded
-from rejoinder.sandbox.endpoint.conversations import Conversation, kept_id, page, whole_page
+from rejoinder.sandbox.endpoint.conversations import StoredConversation, kept_id, page, whole_page
 from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
 from rejoinder.sandbox.endpoint.items import listed
 from rejoinder.sandbox.endpoint.reply import (
@@ -280,7 +280,7 @@ class Sandbox:
             conversation.add_when_done(when_done)
             conversation.settle(self._store.conversations.new_item_id)
 
-    def _conversation(self, conversation_id: str, info: RequestInfo, param: str | None = None) -> Conversation:
+    def _conversation(self, conversation_id: str, info: RequestInfo, param: str | None = None) -> StoredConversation:
         shown = (one for one in self.variations if one.all_tenants is not None and one.when(info))
         open_to_all = any(one.all_tenants is not None and one.all_tenants(info) for one in shown)
         found = self._store.conversations.get(conversation_id, None if open_to_all else info.key)
@@ -591,7 +591,7 @@ class Sandbox:
     def _item(
         self,
         operation: Operation,
-        conversation: Conversation,
+        conversation: StoredConversation,
         item_id: str,
         info: RequestInfo,
         variations: Sequence[Variation],

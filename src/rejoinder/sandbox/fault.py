@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from rejoinder.contract import dialect_family, dialect_names
 from rejoinder.model.exchange import Headers
-from rejoinder.sandbox.endpoint.conversations import Conversation
+from rejoinder.sandbox.endpoint.conversations import StoredConversation
 from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
@@ -89,7 +89,7 @@ class Visit:
     query: Mapping[str, str]
     now: float
     hold: float
-    conversation: Conversation | None = None
+    conversation: StoredConversation | None = None
 
     @property
     def method(self) -> str:

@@ -19,7 +19,7 @@ _MOST_ITEMS: Final = 4096
 
 
 @dataclass(slots=True)
-class Conversation:
+class StoredConversation:
     """One conversation: its items in their order, and what was said about it when it was created.
 
     ``owner`` is the key of the tenant that it belongs to. ``later`` holds the items of background responses that may
@@ -74,26 +74,26 @@ class Conversation:
                 self.add(found, new_id)
 
 
-class Conversations:
+class ConversationStore:
     """The conversations of an endpoint.
 
     Not locked: the sandbox holds its own lock around it. ``new_id`` makes ids with a prefix.
     """
 
     def __init__(self, new_id: Callable[[str], str]) -> None:
-        self._kept: OrderedDict[str, Conversation] = OrderedDict()
+        self._kept: OrderedDict[str, StoredConversation] = OrderedDict()
         self._new_id = new_id
 
-    def create(self, body: Mapping[str, Any], owner: str, now: float) -> Conversation:
+    def create(self, body: Mapping[str, Any], owner: str, now: float) -> StoredConversation:
         """Return a new conversation with the items and the metadata of a body."""
-        made = Conversation(self._new_id("conv"), int(now), body.get("metadata"), owner)
+        made = StoredConversation(self._new_id("conv"), int(now), body.get("metadata"), owner)
         made.add(body.get("items") or [], self.new_item_id)
         self._kept[made.id] = made
         if len(self._kept) > _MOST:
             self._kept.popitem(last=False)
         return made
 
-    def get(self, conversation_id: str, owner: str | None) -> Conversation | None:
+    def get(self, conversation_id: str, owner: str | None) -> StoredConversation | None:
         """Return the conversation of that id if it belongs to the owner; whoever owns it where that is ``None``."""
         found = self._kept.get(conversation_id)
         if found is None or owner not in (None, found.owner):

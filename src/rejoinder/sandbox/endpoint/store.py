@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from rejoinder.sandbox.endpoint.conversations import Conversations
+from rejoinder.sandbox.endpoint.conversations import ConversationStore
 from rejoinder.sandbox.endpoint.reply import Piece
 from rejoinder.sandbox.endpoint.tokens import Json
 
@@ -56,7 +56,7 @@ class Store:
 
     def __init__(self, new_id: Callable[[str], str]) -> None:
         self._responses: OrderedDict[str, Stored] = OrderedDict()
-        self.conversations = Conversations(new_id)
+        self.conversations = ConversationStore(new_id)
 
     def put(self, stored: Stored) -> bool:
         """Keep a response under its id; return whether the id was free, without which nothing is kept."""
