@@ -132,7 +132,7 @@ def as_role(exchange: Exchange | None, role: str, *tags: str) -> list[Exchange]:
 
 
 class BrokenRuleError(AssertionError):
-    """A rule that a sequence of requests broke. Each rule has a subclass, by which Hypothesis tells failures apart."""
+    """A rule that a sequence of requests broke. A subclass for each rule lets Hypothesis distinguish failures."""
 
 
 @cache

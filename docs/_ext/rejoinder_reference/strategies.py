@@ -21,7 +21,7 @@ EXAMPLES = 3
 """How many drawn values a page shows."""
 TRIES = 24
 LONGEST = 1500
-"""Characters of an example. Of so many drawn values, those that are no longer are shown."""
+"""The longest example in characters, and how many values are drawn to find examples below that."""
 
 
 def pages() -> dict[str, str]:

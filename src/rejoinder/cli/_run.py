@@ -337,7 +337,7 @@ def dialect_of(run: Run, given: str | None) -> str:
     """Return the dialect to check a recorded run against: the given one, or that of the run.
 
     Raises :class:`~rejoinder.errors.ContractError` for one that cannot be used; its hint says what to do about the
-    dialect of a run whose file is not there any more.
+    dialect of a run whose file has been moved or removed.
     """
     from rejoinder.contract import load_dialect
     from rejoinder.errors import ContractError

@@ -499,7 +499,7 @@ def dialect_files(found: Conversion, *, name: str = "", base: str = DEFAULT_DIAL
     name = name or re.sub(r"[^a-z0-9._-]+", "-", found.document.title.lower()).strip("-._") or "dialect"
     if not re.fullmatch(r"[a-z][a-z0-9._-]*", name) or name in dialect_names():
         raise UsageError(
-            f'"{name}" cannot be the name of a dialect of your own.'
+            f'"{name}" cannot be the name of a custom dialect.'
             if name not in dialect_names()
             else f'"{name}" is the name of a shipped dialect.',
             "Give another with --name: a lower-case letter, then a-z, 0-9, '.', '_', '-'.",

@@ -8,7 +8,7 @@ OpenAPI document has the fields only. The names of the Responses API follow patt
 - one with an ``annotation`` adds it to a part;
 - ``X.delta`` with a text and ``X.done`` with the whole text fill a field: of the part whose type X names, if the events
   have a ``content_index`` or ``summary_index``, else of the item whose type X begins with;
-- one with an item's place alone and the item's type in its name tells of progress.
+- one with an item's place alone and the item's type in its name reports progress.
 
 Every other event gets the role ``other``: it is known, and nothing is concluded from it.
 """
@@ -165,9 +165,7 @@ def _borrowed(translator: Translator, node: Any, shapes: Shapes, inside: tuple[s
         if name in shapes.definitions and target.get("type") == "object":
             return {"type": "object", "x-from": f"response#/$defs/{name}"}
         if name in inside:
-            translator.lose(
-                translator.place(name), "$ref", "it contains itself in an event; any value is accepted there"
-            )
+            translator.lose(translator.place(name), "$ref", "it contains itself in an event; nothing is checked there")
             return {}
         return _borrowed(translator, target, shapes, (*inside, name))
     copied = {key: _borrowed(translator, child, shapes, inside) for key, child in node.items()}

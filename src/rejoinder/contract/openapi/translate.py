@@ -48,7 +48,7 @@ _TELLING: Final[Mapping[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Loss:
-    """A place of the document that was not carried over as it is: JSON pointer, keyword, and what became of it."""
+    """A place of the document that was not carried over as it is: JSON pointer, keyword, and what is there instead."""
 
     pointer: str
     keyword: str
@@ -80,7 +80,7 @@ class Translator:
         """Return the translation of a schema at a place of the document; ``{}`` where no value would be valid."""
         found = self._node(node, at)
         if found is None:
-            self.lose(at, at.rpartition("/")[2], "no value is valid there; any value is accepted")
+            self.lose(at, at.rpartition("/")[2], "no value is valid there; nothing is checked")
         return {} if found is None else found
 
     def used(self, *schemas: Schema) -> dict[str, Schema]:
@@ -339,7 +339,7 @@ class Translator:
         values = [node["const"]] if keyword == "const" else self._list(node, "enum", at)
         simple = [value for value in values if not isinstance(value, dict | list)]
         if len(simple) < len(values):
-            self.lose(at, keyword, "it lists objects or arrays; any value is accepted")
+            self.lose(at, keyword, "it lists objects or arrays; nothing is checked")
             return {}
         unique = [value for index, value in enumerate(values) if not _common([value], values[:index])]
         rest = [value for value in unique if value is not None]
@@ -438,7 +438,7 @@ class Translator:
             self.lose(at, "allOf", f"{next(filter(None, references))!r} contains itself; what is beside it is left out")
             return {"$ref": next(filter(None, references))}
         if all(references) and (references[0], references[1]) in self._pairs:
-            self.lose(at, "allOf", "the combined schemas contain themselves; any value is accepted there")
+            self.lose(at, "allOf", "the combined schemas contain themselves; nothing is checked there")
             return {}
         self._pairs.append((references[0], references[1]))
         found = self._combined(one, other, at)

@@ -94,7 +94,7 @@ class ConversationStore:
         return made
 
     def get(self, conversation_id: str, owner: str | None) -> StoredConversation | None:
-        """Return the conversation of that id if it belongs to the owner; whoever owns it where that is ``None``."""
+        """Return the conversation of that id if it belongs to ``owner``, or to anyone if that is ``None``."""
         found = self._kept.get(conversation_id)
         if found is None or owner not in (None, found.owner):
             return None

@@ -642,7 +642,7 @@ class _Generation:
         self._close(index, cut, **({} if cut else late))
 
     def _progress(self, kind: str, step: str, where: Json) -> None:
-        """Send an event that tells of the progress of a hosted tool, if the dialect has it."""
+        """Send an event that reports the progress of a hosted tool, if the dialect has it."""
         if f"response.{kind}.{step}" in self.dialect.events:
             self._emit(f"response.{kind}.{step}", **where)
 
