@@ -18,10 +18,10 @@ from rejoinder import conformance
 
 # fmt: off
 NAMES = [
-    "ABSENT", "CaseContext", "CaseView", "Declined", "Event", "Exchange", "ExchangeView", "Finding", "Level", "Outcome",
-    "PlannedCase", "Problem", "RequestOptions", "RequestSender", "RequestSpec", "Run", "Status", "Subject", "Verdict",
-    "assert_conforms", "at_event", "broken_rules", "check", "examine", "get", "in_response", "is_integer", "is_set",
-    "judge", "read_run", "select_rules", "use_extensions",
+    "ABSENT", "CaseContext", "CaseView", "ConversationMachine", "Declined", "Event", "Exchange", "ExchangeView",
+    "Finding", "Level", "Outcome", "PlannedCase", "Problem", "RequestOptions", "RequestSender", "RequestSpec", "Run",
+    "Status", "Subject", "Verdict", "assert_conforms", "at_event", "broken_rules", "check", "conversation_machine",
+    "examine", "get", "in_response", "is_integer", "is_set", "judge", "read_run", "select_rules", "use_extensions",
 ]
 # fmt: on
 

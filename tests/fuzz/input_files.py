@@ -220,7 +220,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             _DIALECT.encode(),
             *(
                 re.sub(rb'^name = "\w+"', b'name = "own"', text, count=1, flags=re.MULTILINE)
-                for text in _shipped("rejoinder.contract", "dialects", r"open.*\.toml")()
+                for text in _shipped("rejoinder.contract", "dialects", r"openai\.toml")()
             ),
         ],
         _dialect,

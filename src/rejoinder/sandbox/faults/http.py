@@ -313,7 +313,7 @@ def _busy(_: Json, __: RequestInfo) -> NoReturn:
     raise ApiError(409, "A response is already in progress.", code="response_in_progress")
 
 
-@FAULTS.add("missing-input-answered", "HTTP-08", hook="error")
+@FAULTS.add("missing-input-answered", "HTTP-08", hook="error", not_in=("openresponses",))
 def _no_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
     """The endpoint accepts a request without input."""
     if has_code(body, "missing_required_parameter") and "input" not in info.body:
