@@ -59,13 +59,18 @@ def generated_cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield for each operation a case with requests made from the schemas of its query and its body.
 
     Each parameter and field is sent alone, with each value at an end of its range, and then with a surely invalid
-    value. The plan ``quick`` does so for the first operation with a range only.
+    value. The plan ``quick`` does so for the first operation with a range only. An operation that needs a model is left
+    out where no model is known.
     """
-    profile = EndpointProfile(model=context.model, dialect=context.dialect.reference)
     for operation in context.dialect.operations.values():
         setup = _setup(context, operation)
         if setup is None or (operation.query is None and operation.body is None):
             continue
+        needs_model = "model" in (operation.body or {}).get("required", ())
+        if needs_model and context.named_model is None:
+            continue
+        model = context.named_model if needs_model else context.model
+        profile = EndpointProfile(model=model, dialect=context.dialect.reference)
         valid = operation_cases(operation.name, profile=profile, dialect=profile.dialect, levels=_LEVELS)
         invalid = invalid_operation_cases(operation.name, profile=profile, dialect=profile.dialect)
         has_range = any(case.param and isinstance(case.query.get(case.param), int) for case in valid)

@@ -10,13 +10,12 @@ import pytest
 
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases import CASES
-from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.verdict import Level
 from rejoinder.sandbox import FAULTS, Fault, RequestInfo, Sandbox, post, record, sample_requests
-from rejoinder.wire.target import Target
 
 pytestmark = pytest.mark.slow(0.1)
 
@@ -30,7 +29,7 @@ def dialects_of(fault: Fault) -> tuple[str, ...]:
 
 def answers(sandbox: Sandbox) -> list[Exchange]:
     """Return what the sandbox answers to the standard requests, three of which are in flight at a time."""
-    found, requests = [], [sample.request for sample in sample_requests()]
+    found, requests = [], [sample.request for sample in sample_requests(sandbox.dialect.reference)]
     for place in range(0, len(requests), 3):
         sent = [(request, sandbox.handle(request)) for request in requests[place : place + 3]]
         found += [record(request, reply, id="x") for request, reply in sent]
@@ -72,7 +71,7 @@ def planned(dialect: str, family: str) -> Plan:
 @cache
 def shown_in_cases(dialect: str, family: str, *names: str) -> list[tuple[object, ...]]:
     clock = ManualClock(NOW)
-    target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
+    target = sandbox_target(dialect, model=None)
     batches = run_in_process(planned(dialect, family), Sandbox(dialect, names, clock=clock), target, clock)
     return [shown(exchange) for batch in batches for exchange in batch]
 

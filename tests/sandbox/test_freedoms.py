@@ -9,13 +9,12 @@ import pytest
 
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases import CASES
-from rejoinder.conformance.running.in_process import SECOND_KEY, ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.sandbox import FAULTS, FREEDOMS, Freedom, Sandbox, record, sample_requests
 from rejoinder.sandbox.freedoms import family_of
-from rejoinder.wire.target import Target
 
 NOW = 1_700_000_000.0
 PAIRS = [
@@ -26,7 +25,7 @@ PAIRS = [
 def seen(dialect: str, *names: str) -> list[tuple[object, ...]]:
     """Return what a client sees of the replies to the sample requests, with the chunks of their bodies."""
     sandbox = Sandbox(dialect, freedoms=names, clock=lambda: NOW)
-    found = (record(sample.request, sandbox.handle(sample.request), id="x") for sample in sample_requests())
+    found = (record(sample.request, sandbox.handle(sample.request), id="x") for sample in sample_requests(dialect))
     return [(one.status, one.headers, one.chunks, one.outcome) for one in found]
 
 
@@ -47,7 +46,7 @@ def cases_of(dialect: str, family: str) -> Plan:
 @cache
 def seen_in_cases(dialect: str, family: str, *names: str) -> list[tuple[object, ...]]:
     clock = ManualClock(NOW)
-    target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
+    target = sandbox_target(dialect, model=None)
     batches = run_in_process(cases_of(dialect, family), Sandbox(dialect, clock=clock, freedoms=names), target, clock)
     return [(one.status, one.headers, one.chunks, one.outcome) for batch in batches for one in batch]
 

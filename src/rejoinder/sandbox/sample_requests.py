@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from rejoinder.contract import DEFAULT_DIALECT, load_dialect
 from rejoinder.contract.examples import CITED_MESSAGE, COMPUTER_TOOL, HOSTED_CALLS
 from rejoinder.model.exchange import Request
 from rejoinder.model.tags import Tag, wrong_field
 from rejoinder.sandbox.core import post
 from rejoinder.sandbox.endpoint.conversations import kept_id
 from rejoinder.sandbox.endpoint.tokens import Json
+from rejoinder.validation import Validator
+from rejoinder.wire.base_form import fit_input
 
 _WEATHER: Final[Json] = {
     "type": "function",
@@ -22,8 +25,15 @@ _WEATHER: Final[Json] = {
         "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
         "required": ["city", "days"],
     },
+    "strict": False,
 }
-_TIME: Final[Json] = {"type": "function", "name": "get_time", "description": "The time.", "parameters": None}
+_TIME: Final[Json] = {
+    "type": "function",
+    "name": "get_time",
+    "description": "The time.",
+    "parameters": None,
+    "strict": False,
+}
 _SHELL: Final[Json] = {"type": "custom", "name": "shell"}
 
 
@@ -46,10 +56,29 @@ class SampleRequest:
     tags: tuple[str, ...] = ()
 
 
-def sample_requests() -> list[SampleRequest]:
-    """Return the standard requests in the order in which they are to be sent to one sandbox."""
-    found = [*_valid(), *_refused()]
-    return [*found, *_echoes(_creates(found))]
+def sample_requests(dialect: str = DEFAULT_DIALECT) -> list[SampleRequest]:
+    """Return the standard requests in the order in which they are to be sent to one sandbox of a dialect.
+
+    Their input has the usual form of the dialect. Those that the dialect's request schema refuses are left out of the
+    valid ones, such as a request with a tool that the dialect lacks. Raises
+    :class:`~rejoinder.errors.ContractError` for a dialect that cannot be read.
+    """
+    known = load_dialect(dialect)
+    requests = Validator(known.request_schema())
+    form = known.usual_form.input
+
+    def fitted(samples: Iterable[SampleRequest]) -> Iterator[SampleRequest]:
+        for sample in samples:
+            body = fit_input(sample.request.json(), form)
+            if isinstance(body, dict) and "input" in body:
+                sample = replace(sample, request=replace(sample.request, body=post(body).body))
+            if Tag.VALID not in sample.tags or requests.is_valid(body):
+                yield sample
+
+    # Sent as it is: some endpoints of a dialect whose messages need a type do without it.
+    untyped = SampleRequest("untyped", "plain", post({"input": _user("Say hello.")}))
+    found = [*fitted(_valid()), *fitted(_refused(requests)), untyped]
+    return [*found, *fitted(_echoes(_creates(found), requests))]
 
 
 def _valid() -> Iterator[SampleRequest]:
@@ -60,7 +89,7 @@ def _valid() -> Iterator[SampleRequest]:
     yield SampleRequest("cut", "uncapped", post(story), (Tag.VALID,))
     yield SampleRequest("cut", "capped", post({**story, "max_output_tokens": 16}), (Tag.VALID,))
     yield SampleRequest("cut", "capped-stream", post({**story, "max_output_tokens": 16, "stream": True}), (Tag.VALID,))
-    talk = {"items": _user("My name is Ada.")}
+    talk = {"items": [{"type": "message", **message} for message in _user("My name is Ada.")]}
     yield SampleRequest("conversation", "create-conversation", post(talk, "/v1/conversations"))
     for case, body in _bodies():
         yield SampleRequest(case, "plain", post(body), (Tag.VALID,))
@@ -91,8 +120,11 @@ def _bodies() -> Iterator[tuple[str, Json]]:
         "properties": {"größe": {"anyOf": [{"type": "integer"}, {"type": "null"}]}, "child": {"$ref": "#/$defs/node"}},
         "$defs": {"node": {"type": "object", "properties": {"child": {"$ref": "#/$defs/node"}}}},
     }
-    yield "odd-schema", {"input": "Measure it.", "tools": [{"type": "function", "name": "measure", "parameters": odd}]}
-    yield "call-cut", {"input": "Use get_weather for Oslo.", "tools": tools, "max_output_tokens": 2}
+    measure = {"type": "function", "name": "measure", "parameters": odd, "strict": False}
+    yield "odd-schema", {"input": "Measure it.", "tools": [measure]}
+    cut = {"max_output_tokens": 16}  # the lowest limit that all dialects take
+    numbers = " ".join(str(number) for number in range(1, 21))
+    yield "call-cut", {"input": f"Use get_weather for Oslo. {numbers}", "tools": tools, **cut}
     yield "named-call", {"input": "Oslo", "tools": tools, "tool_choice": {"type": "function", "name": "get_time"}}
     answered = [
         *_user("Use get_weather for Oslo."),
@@ -104,9 +136,12 @@ def _bodies() -> Iterator[tuple[str, Json]]:
     yield "computer-call", {"input": "Look", "tools": [COMPUTER_TOOL], "tool_choice": {"type": "computer_use_preview"}}
     yield "reasoning", {"input": "Is 91 prime?", "reasoning": {"effort": "low"}}
     yield "summary", {"input": "Is 91 prime?", "reasoning": {"effort": "high", "summary": "detailed"}}
-    yield "reasoning-cut", {"input": "Is 91 prime?", "reasoning": {"effort": "low"}, "max_output_tokens": 12}
+    yield "reasoning-cut", {"input": f"Is 91 prime? Try {numbers}.", "reasoning": {"effort": "low"}, **cut}
     yield "refusal", {"input": "Say something rude.", "model": "parrot-refusal"}
     yield "annotations", {"input": [CITED_MESSAGE, *_user("Say it again.")]}
+    [part] = CITED_MESSAGE["content"]
+    link = {**part, "annotations": [note for note in part["annotations"] if note["type"] == "url_citation"]}
+    yield "annotation", {"input": [{**CITED_MESSAGE, "content": [link]}, *_user("Say it again.")]}
     for item in HOSTED_CALLS:
         yield f"hosted-{item['type']}", {"input": [*_user("Find Oslo."), item]}
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -122,9 +157,10 @@ def _bodies() -> Iterator[tuple[str, Json]]:
     yield "conversation", {"input": "Remember this.", "conversation": kept_id("conv", 0)}
 
 
-def _refused() -> Iterator[SampleRequest]:
+def _refused(requests: Validator) -> Iterator[SampleRequest]:
+    if not requests.is_valid({}):
+        yield SampleRequest("refused-no-input", "plain", post({}), (Tag.INVALID, wrong_field("input")))
     for case, body, tags in (
-        ("no-input", {}, (wrong_field("input"),)),
         ("input-type", {"input": 7}, (wrong_field("input"),)),
         ("role", {"input": [{"role": "nobody", "content": "Hi"}]}, (wrong_field("input"),)),
         ("model", {"input": "Hi", "model": "no-such-model"}, (Tag.UNKNOWN_MODEL, wrong_field("model"))),
@@ -150,7 +186,7 @@ def _refused() -> Iterator[SampleRequest]:
     yield SampleRequest("unknown-field", "plain", unknown, (Tag.UNKNOWN_FIELD,))
 
 
-def _echoes(number: int) -> Iterator[SampleRequest]:
+def _echoes(number: int, requests: Validator) -> Iterator[SampleRequest]:
     """Yield what depends on earlier replies; ``number`` create requests came before."""
     body: Json = {
         "input": "Say hello.",
@@ -175,7 +211,8 @@ def _echoes(number: int) -> Iterator[SampleRequest]:
     yield SampleRequest("compaction", "without-model", post({"input": talk}, "/v1/responses/compact"))
     plain: Json = {"input": "Say hello."}
     yield SampleRequest("nulls", "absent", post(plain), (Tag.VALID,))
-    nulls = dict.fromkeys(("instructions", "metadata", "previous_response_id", "temperature", "top_p", "store"))
+    optional = ("instructions", "metadata", "previous_response_id", "temperature", "top_p", "store")
+    nulls = {name: None for name in optional if requests.is_valid({**plain, name: None})}
     yield SampleRequest("nulls", "nulls", post({**plain, **nulls}), (Tag.VALID,))
     yield SampleRequest("chain", "first", post({"input": "Say hello.", "instructions": "Be brief."}), (Tag.VALID,))
     for role, text, back in (("second", "Say it again.", 4), ("third", "And once more.", 5)):

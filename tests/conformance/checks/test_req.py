@@ -11,13 +11,12 @@ import pytest
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.cases.req import cases
-from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import Finding
 from rejoinder.sandbox import FAULTS, Sandbox
-from rejoinder.wire.target import Target
 
 FAMILY = [fault.id for fault in FAULTS.values() if fault.breaks[0].startswith("REQ-0")]
 
@@ -26,7 +25,7 @@ FAMILY = [fault.id for fault in FAULTS.values() if fault.breaks[0].startswith("R
 def run(dialect: str, *faults: str, plan: str = "full") -> tuple[Exchange, ...]:
     clock = ManualClock()
     found = Plan(plan, tuple(cases(CaseContext(load_dialect(dialect), "parrot"), plan)))
-    target = Target("http://sandbox/v1/responses", "parrot", dialect=dialect)
+    target = sandbox_target(dialect)
     batches = run_in_process(found, Sandbox(dialect, faults, clock=clock), target, clock)
     return tuple(exchange for batch in batches for exchange in batch)
 

@@ -16,7 +16,7 @@ from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import CaseContext, unknown_id
 from rejoinder.conformance.running.cases import sta
-from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
@@ -327,7 +327,7 @@ def test_a_foreground_response_may_come_back_from_a_cancel_as_it_is(state: str, 
 
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_input_is_a_string_only_where_that_is_the_point(dialect: str) -> None:
-    clock, target = ManualClock(), Target("http://sandbox/v1/responses", dialect=dialect)
+    clock, target = ManualClock(), sandbox_target(dialect, model=None)
     plan = Plan("test", tuple(sta.cases(CaseContext(load_dialect(dialect), models=("parrot",)), "full")))
     sent = [e for batch in run_in_process(plan, Sandbox(dialect, clock=clock), target, clock) for e in batch]
     bodies = [(e.case, e.request.json()) for e in sent if e.request.method == "POST" and e.request.body]

@@ -15,7 +15,7 @@ from rejoinder.conformance.judging.acceptance import handling, own_words
 from rejoinder.conformance.judging.capabilities import abilities, capabilities, explained
 from rejoinder.conformance.judging.context import Abilities, Handling
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import (
     Feature,
@@ -31,7 +31,7 @@ from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import Acceptance
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
-from rejoinder.sandbox import Sandbox
+from rejoinder.sandbox import MODELS, Sandbox
 from rejoinder.wire.target import Target
 
 WEATHER = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
@@ -286,8 +286,9 @@ def test_names_of_features_are_read() -> None:
 @cache
 def whole_run(dialect: str) -> tuple[Exchange, ...]:
     clock = ManualClock()
-    target = Target("http://sandbox/v1/responses", dialect=dialect)
-    batches = run_in_process(build_plan("full", load_dialect(dialect)), Sandbox(dialect, clock=clock), target, clock)
+    target = sandbox_target(dialect, model=None)
+    plan = build_plan("full", load_dialect(dialect), models=MODELS)
+    batches = run_in_process(plan, Sandbox(dialect, clock=clock), target, clock)
     return tuple(exchange for batch in batches for exchange in batch)
 
 

@@ -8,13 +8,12 @@ import pytest
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.leniency import measure_leniency
-from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.tags import FaultKind, Tag, fault_of, with_fault, wrong_field
 from rejoinder.sandbox import Sandbox
-from rejoinder.wire.target import Target
 
 NULL = (Tag.INVALID, with_fault(FaultKind.NULL), wrong_field("input[0].role"))
 
@@ -90,7 +89,7 @@ def test_every_kind_of_fault_has_a_tag_and_a_label() -> None:
 def test_the_plan_has_accepted_controls_and_a_lenient_endpoint_shows(dialect: str) -> None:
     plan = build_plan("full", load_dialect(dialect))
     chosen = Plan("invalid", tuple(case for case in plan.cases if case.id.startswith(("refused.", "edge."))))
-    target = Target("http://sandbox/v1/responses", dialect=dialect)
+    target = sandbox_target(dialect, model=None)
 
     def measured(*freedoms: str) -> dict[FaultKind, tuple[int, int]]:
         clock = ManualClock()

@@ -16,7 +16,7 @@ from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.proof.matrix import REQUIRED
 from rejoinder.conformance.running.case import CaseContext, PlannedCase
 from rejoinder.conformance.running.cases import CASES
-from rejoinder.conformance.running.in_process import SECOND_KEY, InProcessSender, ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import InProcessSender, ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
@@ -24,7 +24,6 @@ from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import ABSENT, Status, Verdict
 from rejoinder.sandbox import FAULTS, Fault, Sandbox, record, sample_requests
 from rejoinder.strategies.replies import Event, event_streams, to_sse
-from rejoinder.wire.target import Target
 
 pytestmark = pytest.mark.slow(0.2)
 
@@ -51,7 +50,7 @@ def without_mutants(case: PlannedCase) -> PlannedCase:
 
 def exchanges_of_samples(dialect: str, faults: Sequence[str]) -> Iterator[Exchange]:
     sandbox = Sandbox(dialect, faults, clock=lambda: NOW, hold=20)
-    numbered = list(enumerate(sample_requests()))
+    numbered = list(enumerate(sample_requests(dialect)))
     for place in range(0, len(numbered), 3):
         # Some faults show only when several requests are in flight together.
         sent = [(f"x{i}", sample, sandbox.handle(sample.request)) for i, sample in numbered[place : place + 3]]
@@ -65,7 +64,7 @@ def exchanges_of_samples(dialect: str, faults: Sequence[str]) -> Iterator[Exchan
 
 def refused_compaction(sandbox: Sandbox) -> Exchange:
     """Return a refused request to compact, which neither plans nor the sandbox have, with the error of a create."""
-    reply = sandbox.handle(Request("POST", "/v1/responses", (("content-type", "application/json"),), b"{}"))
+    reply = sandbox.handle(Request("POST", "/v1/responses", (("content-type", "application/json"),), b'{"input": 7}'))
     compact = Request("POST", "/v1/responses/compact", (("content-type", "application/json"),), b"{}")
     return record(compact, reply, id="compact", case="refused-compaction", role="compact", started_at=NOW)
 
@@ -74,7 +73,7 @@ def exchanges_of_cases(dialect: str, faults: Sequence[str], families: frozenset[
     """Yield what a sandbox answers to the cases, and to what is sent to isolate its refusals, as in a run."""
     clock = ManualClock(NOW)
     sandbox = Sandbox(dialect, faults, seed=1, clock=clock)
-    target = Target("http://sandbox/v1/responses", dialect=dialect, second_key=SECOND_KEY)
+    target = sandbox_target(dialect, model=None)
     exchanges = [e for batch in run_in_process(cases_of(dialect, families), sandbox, target, clock) for e in batch]
     yield from exchanges
     sender = InProcessSender(sandbox, target, clock)

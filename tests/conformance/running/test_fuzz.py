@@ -18,7 +18,7 @@ from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.running.case import CaseContext, PlannedCase
 from rejoinder.conformance.running.engine import CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun, most_tokens, random_cases
-from rejoinder.conformance.running.in_process import ManualClock, run_in_process
+from rejoinder.conformance.running.in_process import ManualClock, run_in_process, sandbox_target
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import SchemaVariant, dialect_names, load_dialect
 from rejoinder.model.footer import Acceptance
@@ -28,7 +28,6 @@ from rejoinder.settings import Budget
 from rejoinder.strategies import Branches, EndpointProfile, request_bodies, sample
 from rejoinder.strategies.profile import served
 from rejoinder.validation import Validator
-from rejoinder.wire.target import Target
 
 pytestmark = pytest.mark.slow(4)
 
@@ -116,7 +115,7 @@ def test_tags_tell_the_truth(dialect: str) -> None:
 def test_a_clean_endpoint_stays_silent(dialect: str) -> None:
     plan = Plan("fuzz", tuple(first(60, 11, CaseContext(load_dialect(dialect), "parrot"))))
     clock = ManualClock()
-    target = Target("http://sandbox/v1/responses", "parrot", dialect=dialect)
+    target = sandbox_target(dialect)
     batches = run_in_process(plan, Sandbox(dialect, clock=clock), target, clock)
     verdicts = judge([exchange for batch in batches for exchange in batch], dialect)
     assert findings(verdicts) == []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from rejoinder.contract import DEFAULT_DIALECT, Operation, dialect_family, request_schema
+from rejoinder.contract import Operation, request_schema
 from rejoinder.model.exchange import Request
 from rejoinder.sandbox.endpoint.generate import is_choice
 from rejoinder.sandbox.endpoint.reply import ApiError, header
@@ -42,14 +42,9 @@ _PAGE: Final[Json] = {
 
 
 @cache
-def request_validators(dialect: str) -> tuple[Validator, ...]:
-    """Return validators of the create requests of a dialect: a body is taken if one of them finds it valid.
-
-    The last is that of the default dialect, which requires least, so that a body is not refused for a field that only
-    some documents require. A dialect that inherits its rules from the default one needs no second.
-    """
-    names = [dialect] if DEFAULT_DIALECT in dialect_family(dialect) else [dialect, DEFAULT_DIALECT]
-    return tuple(Validator(request_schema(dialect=name)) for name in names)
+def request_validator(dialect: str) -> Validator:
+    """Return the validator of the create requests of a dialect."""
+    return Validator(request_schema(dialect=dialect))
 
 
 def read_json(request: Request) -> Any:
@@ -74,10 +69,9 @@ def read_json(request: Request) -> Any:
     return value
 
 
-def check_create(body: Any, validators: Sequence[Validator], models: tuple[str, ...]) -> Json:
+def check_create(body: Any, validator: Validator, models: tuple[str, ...]) -> Json:
     """Return the parsed body of a create request; raises :class:`ApiError` naming the first field that is wrong."""
-    validator = validators[0]
-    if not any(one.is_valid(body) for one in validators):
+    if not validator.is_valid(body):
         raise _refused((validator.errors(_with_types(body)) or validator.errors(body))[0])
     for error in validator.errors(body):
         # A tool that the dialect does not have could not be called.

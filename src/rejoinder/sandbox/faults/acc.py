@@ -198,14 +198,17 @@ FAULTS: Final = FaultList(
     *_texts(
         "summary", "a reasoning summary", "ACC-08", "reasoning", "text", "reasoning_summary_text", container="summary"
     ),
-    *_texts("custom-input", "a custom tool's input", "ACC-09", "custom_tool_call", "input", "custom_tool_call_input"),
+    *_texts(
+        *("custom-input", "a custom tool's input", "ACC-09", "custom_tool_call", "input", "custom_tool_call_input"),
+        not_in=("openresponses",),
+    ),
     *_texts(
         *("mcp-arguments", "an MCP call's arguments", "ACC-09", "mcp_call", "arguments", "mcp_call_arguments"),
-        not_in=("vllm",),
+        not_in=("openresponses", "vllm"),
     ),
     *_texts(
         *("code", "a code interpreter's code", "ACC-09", "code_interpreter_call", "code", "code_interpreter_call_code"),
-        not_in=("vllm",),
+        not_in=("openresponses", "vllm"),
     ),
     Fault(
         id="streamed-logprobs-missing",

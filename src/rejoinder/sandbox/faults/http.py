@@ -176,6 +176,7 @@ FAULTS: Final = FaultList(
         id="custom-tool-crashes",
         title="A required call of a custom tool causes a server error.",
         breaks=("HTTP-03",),
+        not_in=("openresponses",),
         when=Condition(
             "only with a custom tool and tool_choice required",
             lambda info: (

@@ -234,7 +234,7 @@ FAULTS: Final = FaultList(
 )
 
 
-@FAULTS.add("tool-progress-before-created", "LIF-01", "LIF-04", hook="events", not_in=("vllm",))
+@FAULTS.add("tool-progress-before-created", "LIF-01", "LIF-04", hook="events", not_in=("openresponses", "vllm"))
 def _progress_before_created(events: Events, _: RequestInfo) -> Events:
     """The progress event of a hosted tool comes before response.created."""
     place = next((i for i, event in enumerate(events) if event["type"].endswith("_call.in_progress")), None)
@@ -243,7 +243,7 @@ def _progress_before_created(events: Events, _: RequestInfo) -> Events:
     return events
 
 
-@FAULTS.add("two-lifecycles", "LIF-02", "LIF-05", hook="events")
+@FAULTS.add("two-lifecycles", "LIF-02", "LIF-05", hook="events", not_in=("openresponses",))
 def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
     """After a hosted tool call, the response ends and starts again in the same stream."""
     place = next(

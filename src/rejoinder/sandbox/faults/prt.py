@@ -275,7 +275,7 @@ def _empty_delta(events: Events, _: RequestInfo) -> Events:
     return events
 
 
-@FAULTS.add("tool-progress-backwards", "PRT-13", hook="events", not_in=("vllm",))
+@FAULTS.add("tool-progress-backwards", "PRT-13", hook="events", not_in=("openresponses", "vllm"))
 def _backward_progress(events: Events, info: RequestInfo) -> Events:
     """A hosted tool call is completed before it is in progress."""
     specs = info.dialect.events

@@ -96,6 +96,7 @@ FREEDOMS: Final = FreedomList(
         id="tool-choice-none-without-tools",
         title="The tool_choice of a response is none if the request has no tools.",
         dialects=("northstar",),
+        not_in=("vllm",),  # where every endpoint does it
         sources=(_VLLM_REQUEST,),
         choice="the field tool_choice",
         **defaults({"tool_choice": "none"}, lambda body: not body.get("tools")),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from rejoinder.model.base_form import InputForm
 from rejoinder.sandbox.endpoint.lenient import mended
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import input_items, refuse_items
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
+from rejoinder.wire.base_form import fit_input
 
 _UNSUPPORTED: Final = cite("openresponses", "Error Types, invalid_request covers unsupported parameters")
 _SILENT: Final = "Searched: the OpenAI OpenAPI document and vLLM, which name no input that every model must support."
@@ -26,10 +28,6 @@ def _one_image(body: Json, _: RequestInfo) -> Json:
     if sum(len(list(_images(item))) for item in input_items(body)) > 1:
         raise ApiError(400, "At most 1 image may be provided in one request.", param="input", code="unsupported_value")
     return body
-
-
-def _untyped(item: Json) -> bool:
-    return "role" in item and "type" not in item
 
 
 def _no_tools(body: Json, _: RequestInfo) -> Json:
@@ -64,16 +62,12 @@ FREEDOMS: Final = FreedomList(
         parsed=mended,
     ),
     Freedom(
-        id="messages-need-type",
-        title="A message without type is refused.",
+        id="messages-may-lack-type",
+        title="A message without type is answered.",
         dialects=("openresponses",),
-        sources=(
-            cite(
-                "openresponses-openapi", "UserMessageItemParam, SystemMessageItemParam, required: type, role, content"
-            ),
-        ),
-        argument="Some examples of the specification leave the type out, which its schema requires.",
-        request=refuse_items("A message without type", _untyped),
+        sources=(cite("openresponses", "Error Types, invalid_request"),),
+        argument="The schema requires the type, which some examples of the specification leave out.",
+        parsed=lambda body, _: fit_input(body, InputForm.TYPED_LIST),
     ),
     Freedom(
         id="no-tools",
