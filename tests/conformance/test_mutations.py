@@ -160,6 +160,18 @@ def announced_with_text(*, deltas: bool) -> Change:
     return change
 
 
+def early(name: str) -> Change:
+    """Return the change that gives an early response object a field of the last one, valid in itself."""
+
+    def change(events: Events, place: int) -> Events:
+        last = events[-1]["response"][name]
+        assume(last)
+        events[place]["response"][name] = deepcopy(last)
+        return events
+
+    return change
+
+
 def other_text(event: Event) -> None:
     next(texts(event))["text"] += "~"
 
@@ -190,8 +202,8 @@ MUTATIONS = (
     ),
     Mutation("other id at the end", of(COMPLETED), more("response", "id", by="x"), ("LIF-09",)),
     Mutation("other created_at at the end", of(COMPLETED), more("response", "created_at"), ("LIF-10",), ("RSP-03",)),
-    Mutation("early output", of(CREATED), put([{}], "response", "output"), ("LIF-11",)),
-    Mutation("early usage", of(IN_PROGRESS), put({"total_tokens": 0}, "response", "usage"), ("LIF-12",)),
+    Mutation("early output", of(CREATED), early("output"), ("LIF-11",)),
+    Mutation("early usage", of(IN_PROGRESS), early("usage"), ("LIF-12",)),
     # Items
     Mutation("item not announced", of(ITEM_ADDED), drop, ("ITM-01", "ITM-04"), ("ITM-03",)),
     Mutation("item announced twice", of(ITEM_ADDED), double, ("ITM-01",)),

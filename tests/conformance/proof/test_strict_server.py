@@ -43,6 +43,16 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def typed(item: Any) -> Any:
+    """Return a user message without its id, which the types have in no input.
+
+    The output of a compaction has it, and clients send that output back as it is.
+    """
+    if isinstance(item, dict) and item.get("role") == "user":
+        return {name: value for name, value in item.items() if name != "id"}
+    return item
+
+
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> Freedom:
     """Return the freedom of an endpoint that takes only what the types allow, down to the innermost object."""
@@ -59,8 +69,10 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> Freedom:
     )
 
     def parsed(body: dict[str, Any], _: RequestInfo) -> dict[str, Any]:
+        items = body.get("input")
+        sent = {**body, "input": [*map(typed, items)]} if isinstance(items, list) else body
         try:
-            adapter.validate_python(whole(body), strict=True)
+            adapter.validate_python(whole(sent), strict=True)
         except ValidationError as error:
             where = ".".join(map(str, error.errors()[0]["loc"][1:])) or None
             param = where if where is None else where.split(".")[0]
