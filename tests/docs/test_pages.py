@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -47,6 +48,8 @@ NOT_EXAMPLES = ("diff", "jinja", "text", "http")
 """Languages of what is shown only. The diffs and the template of the pages on contributing have tests of their own."""
 RUN = ("rejoinder", "pytest", "locust", "python", "_REJOINDER_COMPLETE=bash_source", "eval", "export", "cd")
 """How the commands begin that are run; a block with others needs a comment that says why it is not."""
+DIALECT_TABLES = {"schemas", "overlay", "levels", "freedoms", "stream", "response"}
+"""Tables that only a dialect file has; a page may show some of them alone."""
 STARTS = r"(\$|rejoinder|pytest|locust|python3?|pip|tox|git|uv|docker|podman|curl|pre-commit|bash) "
 """How a block without a language begins that holds commands."""
 SHORTER = (
@@ -70,6 +73,8 @@ SHORTER_PROFILES = ((r"(?<=@)\d+(?:s|min|h)\b", "1s"), (r'(?<=duration = ")[^"]+
 """What is changed in workload files."""
 CODES = {"rejoinder": (0, 1, 4), "pytest": (0, 1), "locust": (0, 1)}
 """Exit codes of commands that work. 1: the sandbox fails a rule. 4: this machine is too busy to measure."""
+OPENAPI = ROOT / "tests/contract/openapi/openresponses-2026-04-24.json"
+"""The document that commands find as ``openapi.json``."""
 ASSUMED = {"OPENAI_API_KEY": "your-key"}
 """What pages assume to be in the environment."""
 
@@ -286,6 +291,8 @@ def run_command(command: str, block: Block, session: Session) -> int:
     shorter = session.here(command)
     for pattern, instead in SHORTER:
         shorter = re.sub(pattern, instead, shorter)
+    if " openapi.json" in shorter:
+        shutil.copy(OPENAPI, session.folder / "openapi.json")
     done = session.run(shorter)
     said = f"{block.place}: {command}\nran as {shorter}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert done.returncode in CODES.get(first, (0,)), said
@@ -317,8 +324,14 @@ def validate_toml(block: Block, folder: Path) -> None:
         assert baseline_schema().errors(_plain(table)) == [], block.place
     elif "requests" in table:
         assert load_profile(str(path)).kinds, block.place
-    elif {"name", "title"} <= table.keys():
+    elif {"name", "base"} <= table.keys():
         assert load_dialect(path).name == table["name"]
+    elif table.keys() <= DIALECT_TABLES:
+        for name, file in table.get("schemas", {}).items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(json.dumps(load_dialect().schema(name)), "utf-8")
+        path.write_text(f'name = "own"\n{block.text}', "utf-8")
+        assert load_dialect(path).name == "own"
     elif "families" in table or "rule" in table:
         assert block.file, f"{block.place}: name the file of the extension above the block."
     elif "project" in table:
@@ -329,7 +342,7 @@ def validate_toml(block: Block, folder: Path) -> None:
         (folder / "settings" / "rejoinder.toml").write_text(tomlkit.dumps(settings), "utf-8")
         commands = {name: cli.get_command(click.Context(cli), name) for name in COMMANDS}
         known = {name: options_of(command) for name, command in commands.items() if command is not None}
-        for name in {key for key in settings if key in known} or {"check"}:
+        for name in {key for key in settings if key in known and isinstance(settings[key], dict)} or {"check"}:
             assert load_settings(known, name, folder=folder / "settings", environ={}), block.place
 
 
