@@ -21,7 +21,7 @@ from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
-from rejoinder.model.verdict import ABSENT, Status, Verdict
+from rejoinder.model.verdict import ABSENT, Finding, Level, Status, Verdict
 from rejoinder.sandbox import FAULTS, Fault, Sandbox, record, sample_requests
 from rejoinder.strategies.replies import Event, event_streams, to_sse
 
@@ -104,7 +104,7 @@ def fired(verdicts: Sequence[Verdict]) -> set[str]:
     return {verdict.rule for verdict in verdicts if verdict.findings}
 
 
-def findings(verdicts: Sequence[Verdict]) -> list[object]:
+def findings(verdicts: Sequence[Verdict]) -> list[Finding]:
     return [finding for verdict in verdicts for finding in verdict.findings]
 
 
@@ -181,5 +181,6 @@ def test_valid_streams_of_any_items_break_no_rule(dialect: str, data: st.DataObj
     events = data.draw(event_streams(dialect=dialect, extensions=True))
     ends = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
     exchange = exchange_of(events, dialect, ends)
-    assert findings(judge([exchange], dialect)) == []
+    # Streams also end as a MAY rule leaves open: with an error event alone.
+    assert [found for found in findings(judge([exchange], dialect)) if found.level is not Level.MAY] == []
     assert broken_rules(exchange, dialect) == []
