@@ -61,6 +61,9 @@ RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "top_logprobs": (0, 5),
     "max_tool_calls": (1, 10),
 }
+#: The most pairs of an open object of texts, and the most characters of each, where only the field's documentation
+#: limits them.
+MAPS: Final[Mapping[str, tuple[int, int]]] = {"metadata": (16, 512)}
 
 
 _INTEGERS: Final = ("max_output_tokens", "priority")
@@ -273,5 +276,12 @@ class _Narrowing:
             pinned = Literal(pointer=node.pointer, values=(self.profile.prompt_id,))
             fields = [Field("id", pinned, required=True) if item and item.name == "id" else item for item in fields]
         extra = None if node.extra is None else self.node(node.extra, "")
+        largest = node.largest
+        if name in MAPS and isinstance(extra, Scalar) and extra.type == "string":
+            pairs, length = MAPS[name]
+            largest = pairs if largest is None else min(largest, pairs)
+            extra = replace(
+                extra, schema={**extra.schema, "maxLength": min(length, extra.schema.get("maxLength", length))}
+            )
         kept = tuple(item for item in fields if item is not None)
-        return replace(node, fields=kept, extra=extra)
+        return replace(node, fields=kept, extra=extra, largest=largest)

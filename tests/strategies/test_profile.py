@@ -9,8 +9,10 @@ import pytest
 from hypothesis.errors import InvalidArgument
 
 from rejoinder.contract import dialect_names
+from rejoinder.contract.nodes import Object, Scalar, Union
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies import EndpointProfile, conversations, each_choice, edge_cases, sample
+from rejoinder.strategies.profile import served
 
 
 def names() -> Iterator[str]:
@@ -67,3 +69,12 @@ def test_fixed_fields_of_conversations_may_be_absent_and_are_never_shared() -> N
     assert all("store" not in body for body in bodies)
     bodies[0]["metadata"].clear()
     assert bodies[1]["metadata"] == profile.fixed["metadata"] == {"a": "b"}
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_metadata_keeps_to_the_documented_limits(dialect: str) -> None:
+    [metadata] = [item.node for item in served(EndpointProfile(dialect=dialect)).fields if item.name == "metadata"]
+    assert isinstance(metadata, Union)
+    [pairs] = [node for node in metadata.alternatives if isinstance(node, Object)]
+    assert isinstance(pairs.extra, Scalar)
+    assert (pairs.largest, pairs.extra.schema["maxLength"]) == (16, 512)
