@@ -69,7 +69,7 @@ def build_plan(
     form = dialect.usual_form if form is None else form
     context = CaseContext(dialect, model, form=form, models=models)
     written = (_in_usual_form(case, context) for case in handwritten_cases(context, name))
-    cases = [case for case in written if _is_undisputed(case, context)]
+    cases = [case for case in written if is_undisputed(case, context)]
     if name == "full":
         cases.extend(cap.feature_cases(context, cases))
     if name != "smoke":
@@ -153,8 +153,8 @@ def _in_usual_form(case: PlannedCase, context: CaseContext) -> PlannedCase:
     )
 
 
-def _is_undisputed(case: PlannedCase, context: CaseContext) -> bool:
-    """Whether what the case calls valid is valid in the dialect; what only another dialect has is not sent."""
+def is_undisputed(case: PlannedCase, context: CaseContext) -> bool:
+    """Return whether what the case calls valid is valid in the dialect; what only another dialect has is not sent."""
     bodies = [request.body for request in case.requests if Tag.VALID in request.tags and isinstance(request.body, dict)]
     return all(context.allows(body) for body in bodies)
 

@@ -171,7 +171,7 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
     named = {**WEATHER_TOOL, "name": "get the weather"}
     body = context.body(input=question, tools=[WEATHER_TOOL])
     control = RequestSpec(Role.CONTROL, body)
-    tags = (sent_for("TOL-09"),)
+    tags = (Tag.EDGE, sent_for("TOL-09"))
     # Only what the dialect limits is surely wrong; what it does not is extreme at most.
     limits = context.dialect.request
     few = tags if limits["min_tool_calls"] else (Tag.EDGE,)
@@ -187,12 +187,13 @@ def _refusals(context: CaseContext) -> Iterator[PlannedCase]:
         ),
     )
     chosen = {"type": "function", "name": WEATHER_TOOL["name"]}
+    undeclared = (Tag.EDGE, sent_for("TOL-10"))
     yield PlannedCase(
         "tools.undeclared",
         "A tool_choice that names a declared function, and one that names an undeclared function.",
         (
             RequestSpec(Role.CONTROL, {**body, "tool_choice": chosen}),
-            RequestSpec(Role.PLAIN, {**body, "tool_choice": {**chosen, "name": "no_such_tool"}}, (sent_for("TOL-10"),)),
+            RequestSpec(Role.PLAIN, {**body, "tool_choice": {**chosen, "name": "no_such_tool"}}, undeclared),
         ),
     )
     orphan = {"type": "function_call_output", "call_id": "call_of_nobody", "output": "Rain."}

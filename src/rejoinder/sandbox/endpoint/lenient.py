@@ -12,6 +12,8 @@ from rejoinder.validation import Validator
 
 _NEEDED: Final = ("input", "prompt", "previous_response_id", "conversation")
 _HELLO: Final = {"input": "Hello."}
+_REFUSED: Final = ("tools", "tool_choice", "max_tool_calls")
+"""Fields of tools, which TOL-09 wants refused if they are invalid."""
 
 
 @cache
@@ -22,10 +24,10 @@ def _validator(dialect: str) -> Validator:
 def mended(body: Json, info: RequestInfo) -> Json:
     """Return an invalid body without its invalid fields, any other body as it is.
 
-    An invalid input is replaced. A body without input and one with an invalid ``tool_choice`` stay as they are.
+    An invalid input is replaced. A body without input stays as it is, and so does one with an invalid field of tools.
     """
     fits = _validator(info.dialect.reference).is_valid
     if not any(body.get(name) for name in _NEEDED) or fits(body):
         return body
     kept = {name: value for name, value in body.items() if fits({**_HELLO, name: value})}
-    return body if "tool_choice" in body and "tool_choice" not in kept else {**_HELLO, **kept}
+    return body if any(name in body and name not in kept for name in _REFUSED) else {**_HELLO, **kept}
