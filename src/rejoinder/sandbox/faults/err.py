@@ -163,7 +163,7 @@ FAULTS: Final = FaultList(
         id="prompt-variables-dropped",
         title="The variables of a prompt template are accepted but do not reach the model.",
         breaks=("ERR-08",),
-        not_in=("vllm",),
+        not_in=("openresponses", "vllm"),
         **unheard("prompt"),
     ),
     Fault(
