@@ -200,7 +200,7 @@ class ConversationMachine(RuleBasedStateMachine):
         return self.session.history(self._known)
 
     def has(self, *names: str) -> bool:
-        """Return whether the endpoint supports all of these; see :class:`.endpoint.Survey`."""
+        """Return whether the endpoint supports all of these, as its survey found."""
         return self._known.supported.issuperset(names)
 
     def can(self, operation: StepKind) -> bool:
