@@ -1,10 +1,11 @@
 """Compare the newest typed references with the dialects, and print what a dialect lacks or says differently.
 
-``python tools/drift.py [openai] [tzafon] [vllm] [--vllm WHEEL] [--openresponses FILE]`` (default: the first three).
+``python tools/drift.py [openai] [tzafon] [vllm] [--vllm WHEEL] [--openresponses FILE]``. Without a source and a file,
+the first three are compared.
 For openai and tzafon, the pinned release of pyproject.toml and the newest one are both walked beside their dialect;
 what only the newest one shows is printed, because tests/contract/test_typed_references.py covers the pinned one. The
 source of vLLM is read from its newest wheel (some 500 MB, or the one of ``--vllm``), without running it. An Open
-Responses document is converted, and compared with the dialect openresponses.
+Responses document is compared with the published one that the dialect openresponses is made of.
 
 Exits with 0 without differences, 1 with some, and 2 where a release could not be read.
 """
@@ -32,10 +33,15 @@ sys.path.insert(0, str(ROOT))
 from tests.contract.typed_reference import Walk, fields, members, tags  # noqa: E402
 
 from rejoinder.contract import SchemaVariant, load_dialect, load_schema, request_schema  # noqa: E402
+from rejoinder.contract.comparing import differences  # noqa: E402
+from rejoinder.contract.openapi import convert, dialect_files, read_document  # noqa: E402
+from rejoinder.errors import RejoinderError  # noqa: E402
 from rejoinder.formatting import plural  # noqa: E402
 
 Differences = dict[str, str]
 
+PUBLISHED: Final = ROOT / "tests/contract/openapi/openresponses-2026-04-24.json"
+"""The Open Responses document that the dialect is made of, without its prose."""
 VLLM_FOLDER: Final = "vllm/entrypoints/openai/responses"
 #: Differences between vLLM 0.33 and the dialect vllm that are meant, with the reason.
 MEANT: Final = {
@@ -123,6 +129,24 @@ def _pip(*arguments: str) -> None:
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no output"])[-1]
+
+
+def compare_documents(document: Path, folder: Path) -> tuple[str, Differences]:
+    """Return the title of an Open Responses document, and how it differs from the published one."""
+    found = []
+    for path, name in ((PUBLISHED, "published"), (document, "newest")):
+        try:
+            found.append(convert(read_document(path)))
+        except RejoinderError as error:
+            raise UnreadableError(error.message) from error
+        dialect_files(found[-1], name=name).write(folder)
+    pair = [load_dialect(folder / f"{name}.toml") for name in ("published", "newest")]
+    changes = {
+        f"{one.area} {one.place}: {one.kind}": f"{one.one} published, {one.other} there" for one in differences(*pair)
+    }
+    lost = {loss for loss in found[1].losses if loss not in found[0].losses}
+    changes |= {f"not converted {loss.pointer}": f"{loss.keyword}: {loss.what}" for loss in lost}
+    return f"{found[1].document.title} {found[1].document.version}", changes
 
 
 def compare_vllm(wheel: Path | None, folder: Path) -> tuple[str, Differences]:
@@ -296,11 +320,18 @@ def _limits(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[tupl
                 yield bound, branch[bound]
 
 
+def _compared(source: str, options: argparse.Namespace, folder: Path) -> tuple[str, Differences]:
+    if source == "openresponses":
+        return compare_documents(options.openresponses, folder)
+    return compare_vllm(options.vllm, folder) if source == "vllm" else compare_releases(source, folder)
+
+
 def main(arguments: list[str]) -> int:
     """Print the differences of the sources named, and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="openai, tzafon or vllm. Default: all three.")
     parser.add_argument("--vllm", type=Path, metavar="WHEEL", help="Wheel of vLLM. Default: download the newest.")
+    parser.add_argument("--openresponses", type=Path, metavar="FILE", help="OpenAPI document of Open Responses.")
     parser.add_argument("--walk", choices=sorted(WALKS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.walk:
@@ -308,15 +339,14 @@ def main(arguments: list[str]) -> int:
         print(json.dumps({"version": version, "differences": WALKS[options.walk]()}))
         return 0
     code = 0
-    for source in options.sources or [*WALKS, "vllm"]:
-        if source not in (*WALKS, "vllm"):
+    sources = options.sources or ([] if options.openresponses else [*WALKS, "vllm"])
+    for source in [*sources, *(["openresponses"] if options.openresponses else [])]:
+        if source not in (*WALKS, "vllm", "openresponses"):
             parser.error(f'"{source}" is not a source: use openai, tzafon or vllm')
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             try:
-                what, found = (
-                    compare_vllm(options.vllm, folder) if source == "vllm" else compare_releases(source, folder)
-                )
+                what, found = _compared(source, options, folder)
             except UnreadableError as error:
                 print(f"{source}: not compared. {error}")
                 code = 2

@@ -120,6 +120,31 @@ def test_the_releases_that_are_pinned_can_be_walked(package: str) -> None:
     assert not [place for place in walked["differences"] if place.startswith("event ") and "." not in place]
 
 
+@pytest.mark.slow(3)
+def test_an_open_responses_document_is_compared_with_the_published_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(drift.PUBLISHED.read_text("utf-8"))
+    file = tmp_path / "newest.json"
+    file.write_text(json.dumps(document))
+    assert drift.main(["--openresponses", str(file)]) == 0
+    body = document["components"]["schemas"]["CreateResponseBody"]["properties"]
+    body["thought"] = {"type": "string", "patternProperties": {}}
+    del body["store"]
+    file.write_text(json.dumps(document))
+    capsys.readouterr()
+    assert drift.main(["--openresponses", str(file)]) == 1
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == f"Open Responses {document['info']['version']}: {len(lines)} differences"
+    assert [line for line in lines if " thought: presence" in line or " store: presence" in line] == [
+        "  request store: presence: True published, absent there",
+        "  request thought: presence: absent published, True there",
+    ]
+    file.write_text("{}")
+    assert drift.main(["--openresponses", str(file)]) == 2
+    assert capsys.readouterr().out.startswith("openresponses: not compared. ")
+
+
 def test_an_unknown_source_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         drift.main(["azure"])
