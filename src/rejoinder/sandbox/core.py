@@ -627,6 +627,9 @@ class Sandbox:
         body = check_create(read_json(request), self._validator, MODELS)
         with self._lock:
             resolved = self._resolve(body, info, self._clock(), (), fails=False)
+        for variation in variations:
+            if variation.resolved is not None:
+                resolved = variation.resolved(resolved, info)
         rendered = {
             "request_id": resolved.id,
             "token_ids": list(range(max(1, resolved.input_tokens))),
