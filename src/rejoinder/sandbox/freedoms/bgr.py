@@ -44,7 +44,7 @@ def _not_queued(events: list[Json], _: RequestInfo) -> list[Json]:
 
 def _too_late(visit: Visit) -> Reply | None:
     stored = visit.stored
-    cancels = visit.info.operation == "cancel" and stored is not None and stored.background
+    cancels = (visit.info.operation, visit.method) == ("cancel", "POST") and stored is not None and stored.background
     if cancels and stored is not None and not stored.cancelled and not stored.is_running(visit.now):
         raise ApiError(409, "The response is finished.", code="already_finished")
     return None
@@ -52,13 +52,14 @@ def _too_late(visit: Visit) -> Reply | None:
 
 def _as_it_is(visit: Visit) -> Reply | None:
     stored = visit.stored
-    if visit.info.operation != "cancel" or stored is None or stored.background:
+    if (visit.info.operation, visit.method) != ("cancel", "POST") or stored is None or stored.background:
         return None
     return reply_with(stored.response)
 
 
 def _no_replay(visit: Visit) -> Reply | None:
-    if visit.info.operation == "response" and visit.query.get("stream") == "true" and visit.stored is not None:
+    retrieves = (visit.info.operation, visit.method) == ("response", "GET")
+    if retrieves and visit.query.get("stream") == "true" and visit.stored is not None:
         raise ApiError(400, "Replays are not supported.", param="stream", code="unsupported_parameter")
     return None
 
