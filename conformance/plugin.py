@@ -65,7 +65,7 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
         {
             "metavar": "P",
             "default": "quick",
-            "help": "Test plan: smoke (~17 requests), quick (~180, default) or full (all contract branches).",
+            "help": "Test plan: smoke (~17 requests), quick (~190, default) or full (all contract branches).",
         },
     ),
     (

@@ -57,7 +57,7 @@ _PLAN: Final = "Test plan"
         130: EXIT_CODES[ExitCode.INTERRUPTED],
     },
     examples=[
-        ("Run the plan quick, about 180 requests.", "rejoinder check http://127.0.0.1:8000"),
+        ("Run the plan quick, about 190 requests.", "rejoinder check http://127.0.0.1:8000"),
         (
             "Cover the whole contract, 8 requests at a time.",
             "rejoinder check http://127.0.0.1:8000 --plan full --concurrency 8",
@@ -83,7 +83,7 @@ _PLAN: Final = "Test plan"
     type=click.Choice(["smoke", "quick", "full", "official", "fuzz"]),
     default="quick",
     show_default=True,
-    help="Test plan: smoke (~17 requests), quick (~180), full (all contract branches), official (the 9 requests of the "
+    help="Test plan: smoke (~17 requests), quick (~190), full (all contract branches), official (the 9 requests of the "
     "Open Responses compliance suite, with its verdicts) or fuzz (random requests until --budget is used up).",
 )
 @click.option(
