@@ -21,7 +21,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -304,11 +304,7 @@ class Score:
 
     invalid: int = 0
     caught: int = 0
-    survivors: Counter[tuple[str, str, str]] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        """Begin with no survivors."""
-        self.survivors = Counter()
+    survivors: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     @property
     def share(self) -> float:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.load_benchmark import load_benchmark
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.problems import MAX_KINDS, MAX_PLACES
@@ -24,18 +21,7 @@ from rejoinder.model.verdict import Status
 Work = Callable[[Callable[[], object]], int]
 
 
-def _load(name: str) -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-shapes: Any = _load("reply_shapes")
+shapes: Any = load_benchmark("reply_shapes")
 SIZE = 2_000
 PIECES = re.compile("new|items|parts|open|close|annotations|ends|differ")
 """Streams of things that are looked up among others, of which enough must come for a search to show."""

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.load_benchmark import load_benchmark
 
 from rejoinder.contract import dialect_names, load_dialect
 
-
-def _load(name: str) -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-reply_mutations: Any = _load("reply_mutations")
+reply_mutations: Any = load_benchmark("reply_mutations")
 
 
 def test_changes_at_every_place() -> None:
