@@ -41,7 +41,7 @@ def _can_retrieve(case: CaseView) -> bool:
 
 
 def _is_get(view: ExchangeView) -> bool:
-    return view.exchange.request.method == "GET" and not view.exchange.request.path.partition("?")[2]
+    return view.operation == "retrieve" and not view.exchange.request.path.partition("?")[2]
 
 
 def _was_asked(view: ExchangeView | None) -> bool:
@@ -838,7 +838,11 @@ def _compacted_input(case: CaseView) -> list[str]:
     """Return the texts of the user messages that a compaction had: its own, after those of the response it names."""
     (view,) = case.having(Role.COMPACTED)
     first = case.get(Role.FIRST) if view.request.get("previous_response_id") else None
-    return [text for one in (first, view) for text in _user_texts(_items(one))]
+    found: list[str] = []
+    for one in (first, view):
+        given = get(one.request, "input") if one is not None else None
+        found += [given] if isinstance(given, str) and given else _user_texts(_items(one))
+    return found
 
 
 @check("STA-26", Subject.CASE, needs=lambda case: any(map(_sealed, _compacted(case))))
