@@ -41,7 +41,9 @@ def _can_retrieve(case: CaseView) -> bool:
 
 
 def _is_get(view: ExchangeView) -> bool:
-    return view.operation == "retrieve" and not view.exchange.request.path.partition("?")[2]
+    """Whether a request retrieves a response, in dialects without the operation, too."""
+    path, _, query = view.exchange.request.path.partition("?")
+    return view.exchange.request.method == "GET" and not query and path.rstrip("/").split("/")[-2:-1] == ["responses"]
 
 
 def _was_asked(view: ExchangeView | None) -> bool:
