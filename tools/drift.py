@@ -30,7 +30,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.contract.typed_reference import Walk, fields, members, tags  # noqa: E402
+from tests.contract.typed_reference import SCALARS, Walk, fields, members, tags  # noqa: E402
 
 from rejoinder.contract import SchemaVariant, load_dialect, load_schema, request_schema  # noqa: E402
 from rejoinder.contract.comparing import differences  # noqa: E402
@@ -252,7 +252,7 @@ def _number(node: ast.expr, names: Mapping[str, Any]) -> float | None:
     return None
 
 
-_SCALARS: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_SCALARS: Final = {type_.__name__: name for type_, name in SCALARS.items()}
 
 
 def _kinds(node: ast.expr, module: ast.Module) -> tuple[set[str], set[Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.load_benchmark import load_benchmark
+from tests.load_module import load_module
 
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.problems import MAX_KINDS, MAX_PLACES
@@ -21,7 +21,7 @@ from rejoinder.model.verdict import Status
 Work = Callable[[Callable[[], object]], int]
 
 
-shapes: Any = load_benchmark("reply_shapes")
+shapes: Any = load_module("benchmarks/reply_shapes.py")
 SIZE = 2_000
 PIECES = re.compile("new|items|parts|open|close|annotations|ends|differ")
 """Streams of things that are looked up among others, of which enough must come for a search to show."""

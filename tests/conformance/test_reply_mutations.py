@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.load_benchmark import load_benchmark
+from tests.load_module import load_module
 
 from rejoinder.contract import dialect_names, load_dialect
 
-reply_mutations: Any = load_benchmark("reply_mutations")
+reply_mutations: Any = load_module("benchmarks/reply_mutations.py")
 
 
 def test_changes_at_every_place() -> None:

@@ -6,19 +6,17 @@ The script gets the port in PORT, and serves vLLM there with the response store 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import httpx
 import pytest
+from tests.load_module import load_module
 
 from rejoinder.cli import main
 from rejoinder.model.runfile import read_run
@@ -26,16 +24,6 @@ from rejoinder.model.runfile import read_run
 ROOT = Path(__file__).parents[2]
 START_LIMIT = 1800.0
 """Seconds for installing and starting vLLM."""
-
-
-def findings() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("findings", ROOT / "tools" / "findings.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["findings"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +64,7 @@ def test_every_finding_on_vllm_is_labelled(vllm: str, tmp_path: Path, monkeypatc
     with pytest.raises(SystemExit) as ended:
         main(["check", vllm, "--dialect", "auto", "--plan", "full", "--timeout", "60", "--out", "out", "--quiet"])
     assert ended.value.code == 1
-    run, tool = read_run("out"), findings()
+    run, tool = read_run("out"), load_module("tools/findings.py")
     assert run.header.target.dialect == "vllm"
     assert run.header.target.dialect_reason
     table = tool.read_labels(ROOT / "docs" / "findings" / "vllm.toml")

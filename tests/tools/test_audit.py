@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.load_module import load_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = {"name": "click", "version": "8.1.8", "vulns": []}
@@ -18,12 +18,7 @@ OWN = {"name": "rejoinder", "skip_reason": "Dependency not found on PyPI and cou
 
 @pytest.fixture(scope="module")
 def audit() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tools_audit", ROOT / "tools" / "audit.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module("tools/audit.py")
 
 
 @pytest.mark.parametrize(

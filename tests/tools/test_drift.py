@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tools.drift as drift
+from tests.load_module import load_module
 
 from rejoinder.contract import load_dialect
 
+drift: Any = load_module("tools/drift.py")
 EVENTS = 'sent = "response.completed"\n'
 
 
