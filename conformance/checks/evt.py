@@ -11,6 +11,7 @@ from rejoinder.conformance.judging.exchange_view import CaseView, Event, Exchang
 from rejoinder.conformance.judging.problems import (
     More,
     at_event,
+    at_misfit,
     differing,
     each,
     event_name,
@@ -21,8 +22,8 @@ from rejoinder.conformance.judging.problems import (
     is_number,
     is_set,
     is_what,
+    mismatch,
     quoted,
-    repeated,
 )
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
@@ -225,9 +226,8 @@ def _misfit(place: _Misfit) -> Problem:
     elif "/" not in name:
         message = f"{event_name(event)} has {name} {quoted(error.actual)}, expected {error.wanted}."
     else:
-        message = f"{event_name(event)} does not match its schema: {error.located}.{repeated(error.more)}"
-    kind = "" if error.keyword == "required" else error.keyword
-    return at_event(event, message, error.pointer, expected=error.wanted, actual=error.actual, kind=kind)
+        message = mismatch(event_name(event), error)
+    return at_misfit(event, error, message)
 
 
 @check("EVT-10", Subject.STREAM, needs=lambda view: bool(view.known))

@@ -10,6 +10,7 @@ from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
     More,
     at_event,
+    at_misfit,
     differing_fields,
     each,
     event_name,
@@ -18,9 +19,9 @@ from rejoinder.conformance.judging.problems import (
     in_response,
     is_set,
     is_what,
+    mismatch,
     one_of,
     quoted,
-    repeated,
     word,
 )
 from rejoinder.conformance.judging.registry import Subject, check
@@ -221,15 +222,8 @@ def _of_items(places: Iterable[_Misfit], what: str) -> Iterator[Problem | More]:
     def problem(place: _Misfit) -> Problem:
         event, item, error = place
         kind = item.get("type")
-        return at_event(
-            event,
-            f"A {what} {word(kind, '') + ' ' if isinstance(kind, str) else ''}item does not match its schema: "
-            f"{error.located}.{repeated(error.more)}",
-            f"/item{error.pointer}",
-            expected=error.wanted,
-            actual=error.actual,
-            kind="" if error.keyword == "required" else error.keyword,
-        )
+        of_type = word(kind, "") + " " if isinstance(kind, str) else ""
+        return at_misfit(event, error, mismatch(f"A {what} {of_type}item", error), "/item")
 
     yield from each(places, problem, lambda place: (place[0].type, masked(place[2].pointer), place[2].keyword))
 

@@ -9,6 +9,7 @@ from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
     More,
     at_event,
+    at_misfit,
     differing,
     each,
     event_name,
@@ -16,9 +17,9 @@ from rejoinder.conformance.judging.problems import (
     has_what,
     in_response,
     is_integer,
+    mismatch,
     one_of,
     quoted,
-    repeated,
     word,
 )
 from rejoinder.conformance.judging.registry import Subject, check
@@ -531,14 +532,7 @@ def parts_match_their_schema(view: ExchangeView) -> Iterator[Problem | More]:
 
     def problem(place: tuple[Event, str, SchemaError]) -> Problem:
         event, name, error = place
-        return at_event(
-            event,
-            f"The {name} of {event_name(event)[0].lower()}{event_name(event)[1:]} does not match its schema: "
-            f"{error.located}.{repeated(error.more)}",
-            f"/{name}{error.pointer}",
-            expected=error.wanted,
-            actual=error.actual,
-            kind="" if error.keyword == "required" else error.keyword,
-        )
+        what = f"The {name} of {event_name(event)[0].lower()}{event_name(event)[1:]}"
+        return at_misfit(event, error, mismatch(what, error), f"/{name}")
 
     yield from each(wrong, problem, lambda place: (place[0].type, masked(place[2].pointer), place[2].keyword))

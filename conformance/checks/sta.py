@@ -9,7 +9,10 @@ from typing import Any, Final
 from rejoinder.conformance.judging.controls import takes_lists
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import differing, get, in_exchange, is_what
-from rejoinder.conformance.judging.recall import text_with, text_without
+from rejoinder.conformance.judging.recall import (
+    forgotten,
+    text_without,
+)
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import (
@@ -274,9 +277,13 @@ def _texts(item: Any) -> str:
 
 def _spoken(view: ExchangeView | None) -> list[str]:
     """Return the texts of a request's input, those of items without any left out."""
+    return [text for item in _spoken_items(view) if (text := _texts(item))]
+
+
+def _spoken_items(view: ExchangeView | None) -> list[Any]:
+    """Return the items of a request's input; text alone is a user message."""
     given = get(view.request, "input") if view is not None else None
-    texts = [given] if isinstance(given, str) else [_texts(item) for item in _items(view)]
-    return [text for text in texts if text]
+    return [{"role": "user", "content": given}] if isinstance(given, str) else _items(view)
 
 
 def _page_problems(view: ExchangeView, page: dict[str, Any], what: str) -> Iterator[Problem]:
@@ -359,16 +366,8 @@ def continued_turns_remember(case: CaseView) -> Iterator[Problem | Declined]:
         yield cannot_repeat()
         return
     for role in (Role.CHAINED, Role.THIRD):
-        once, again = case.get(role), case.get(role_of(role, Role.AGAIN))
-        if response_of(again) is not None and again is not None and not says(once, first) and not says(again, first):
-            yield in_exchange(
-                again,
-                "A continued turn does not know the earlier turns. In one request the model does.",
-                "/output",
-                expected=text_with(first),
-                actual=again.text(),
-                kind="lost",
-            )
+        message = "A continued turn does not know the earlier turns. In one request the model does."
+        yield from forgotten(case, role, first, message, "lost")
     inline, chained = case.having(Role.INLINE, Role.CHAINED)
     if not second or not _in_order(inline, first, second):
         return
@@ -672,21 +671,14 @@ def responses_know_their_conversation(case: CaseView) -> Iterator[Problem | Decl
     The next response is requested to repeat both. The same turns are also sent in one request. If the model repeats the
     canaries there, two misses in the conversation are a problem.
     """
-    inline, once = case.having(Role.TALK_INLINE, Role.TALK_CHAINED)
-    again = case.get(role_of(Role.TALK_CHAINED, Role.AGAIN))
+    inline = case.get(Role.TALK_INLINE)
     for noun, where in (("quartz", "the items of its conversation"), ("saffron", "an earlier response")):
         word = canary_of(case, noun)
         if not word or not says(inline, word):
             yield cannot_repeat()
-        elif response_of(again) is not None and again is not None and not says(once, word) and not says(again, word):
-            yield in_exchange(
-                again,
-                f"A response does not know {where}. In one request the model does.",
-                "/output",
-                expected=text_with(word),
-                actual=again.text(),
-                kind=noun,
-            )
+        else:
+            message = f"A response does not know {where}. In one request the model does."
+            yield from forgotten(case, Role.TALK_CHAINED, word, message, noun)
 
 
 def _was_removed(case: CaseView) -> bool:
@@ -840,11 +832,7 @@ def _compacted_input(case: CaseView) -> list[str]:
     """Return the texts of the user messages that a compaction had: its own, after those of the response it names."""
     (view,) = case.having(Role.COMPACTED)
     first = case.get(Role.FIRST) if view.request.get("previous_response_id") else None
-    found: list[str] = []
-    for one in (first, view):
-        given = get(one.request, "input") if one is not None else None
-        found += [given] if isinstance(given, str) and given else _user_texts(_items(one))
-    return found
+    return [text for one in (first, view) for text in _user_texts(_spoken_items(one))]
 
 
 @check("STA-26", Subject.CASE, needs=lambda case: any(map(_sealed, _compacted(case))))
@@ -880,15 +868,8 @@ def compacted_turns_are_known(case: CaseView) -> Iterator[Problem | Declined]:
     if not word or not says(case.get(Role.INLINE), word):
         yield cannot_repeat()
         return
-    once, again = case.get(Role.AFTER_COMPACTION), case.get(role_of(Role.AFTER_COMPACTION, Role.AGAIN))
-    if again is not None and response_of(again) is not None and not says(once, word) and not says(again, word):
-        yield in_exchange(
-            again,
-            "The model does not know the user messages that were compacted. Without compaction it does.",
-            "/output",
-            expected=text_with(word),
-            actual=again.text(),
-        )
+    message = "The model does not know the user messages that were compacted. Without compaction it does."
+    yield from forgotten(case, Role.AFTER_COMPACTION, word, message)
 
 
 def _compacts_by_id(case: CaseView) -> bool:

@@ -13,7 +13,7 @@ from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.formatting import compact_json, one_line, plural
 from rejoinder.model.verdict import ABSENT, MISSING, TOO_LONG, Problem
-from rejoinder.validation import escape_key
+from rejoinder.validation import SchemaError, escape_key
 
 MAX_PLACES: Final = 1_000
 """How many places of one kind of problem are kept for one exchange. The message of the first counts the others."""
@@ -81,6 +81,17 @@ def at_event(event: Event, message: str, pointer: str = "", **details: Any) -> P
     return Problem(
         message, pointer=pointer, event=event.number, event_type=event.type, offset=event.frame.start, **details
     )
+
+
+def at_misfit(event: Event, error: SchemaError, message: str, at: str = "") -> Problem:
+    """Return a problem where an event's data, or the part of it at ``at``, does not match its schema."""
+    kind = "" if error.keyword == "required" else error.keyword
+    return at_event(event, message, f"{at}{error.pointer}", expected=error.wanted, actual=error.actual, kind=kind)
+
+
+def mismatch(what: str, error: SchemaError) -> str:
+    """Return the sentence that something does not match its schema, and where."""
+    return f"{what} does not match its schema: {error.located}.{repeated(error.more)}"
 
 
 def in_exchange(view: ExchangeView, message: str, pointer: str = "", **details: Any) -> Problem:

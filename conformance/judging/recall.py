@@ -9,7 +9,7 @@ from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import in_exchange
 from rejoinder.conformance.judging.registry import Declined
-from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import cannot_repeat, response_of, says, was_cut
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
@@ -51,6 +51,13 @@ def text_with(word: str) -> str:
 def text_without(word: str) -> str:
     """Return what is expected of a text that must not have a canary."""
     return f'text without "{word}"'
+
+
+def forgotten(case: CaseView, role: str, word: str, message: str, kind: str = "") -> Iterator[Problem]:
+    """Yield a problem if neither the request in this role nor its repetition, which must be answered, has the word."""
+    once, again = case.get(role), case.get(role_of(role, Role.AGAIN))
+    if again is not None and response_of(again) is not None and not says(once, word) and not says(again, word):
+        yield in_exchange(again, message, "/output", expected=text_with(word), actual=again.text(), kind=kind)
 
 
 def unheard_words(case: CaseView) -> Iterator[Problem | Declined]:
