@@ -237,6 +237,7 @@ class _TargetFinder:
     request: RequestOptions
     pacer: Pacer
     exchanges: list[Exchange] = field(default_factory=list)
+    listed: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     async def try_at(self, url: str, *, last: bool) -> Target | None:
         """Return the target at this address, or ``None`` when its path is not there and others are left to try."""
@@ -387,9 +388,11 @@ class _TargetFinder:
         )
 
     async def _models(self, url: str) -> tuple[str, ...]:
-        """Return the ids that the endpoint lists; empty when it has no usable list."""
+        """Return the ids that the endpoint lists; empty when it has no usable list. It is asked once at each path."""
         address = parse_address(url)
         path = address._replace(path=address.path.removesuffix("/responses")).below("/models")
+        if path in self.listed:
+            return self.listed[path]
         limit = min(MODELS_SECONDS, self.deadline)
         exchange = await self._send("GET", path, None, "models", limit, budget=MODELS)
         if exchange.timed_out_connecting or exchange.outcome in (Outcome.REFUSED, Outcome.TLS, Outcome.CANCELLED):
@@ -398,7 +401,8 @@ class _TargetFinder:
         if isinstance(listed, dict):
             listed = listed.get("data", listed.get("models"))
         names = [entry.get("id") if isinstance(entry, dict) else entry for entry in _as_list(listed)]
-        return tuple(name for name in names if isinstance(name, str) and _is_name(name))
+        self.listed[path] = tuple(name for name in names if isinstance(name, str) and _is_name(name))
+        return self.listed[path]
 
     async def _send(
         self,
