@@ -7,10 +7,12 @@ to as many requests as the percentiles of the SLOs and the test for a steady sta
 :func:`longest_step`. A load whose run stays too short, or was limited by the load generator, has not failed: it could
 not be tested.
 
-Bisection narrows the range to 2.5 %. A load that fails by little is run once more, for twice as long: a stall of the
-machine weighs less in a longer run, a queue that grows weighs more. The highest load found is confirmed in a run of at
-least twice the length, with a second try; where that fails too, a lower load is confirmed. What the queue may have
-grown by is taken from the rate that was confirmed, so that a growth too slow to be seen does not raise the answer.
+The load rises fourfold from the lowest until one fails, so that no step asks for much more than the endpoint can do:
+what a queue has left over would disturb the steps after it. Bisection narrows the range to 2.5 %. A load that fails
+by little is run once more, for twice as long: a stall of the machine weighs less in a longer run, a queue that grows
+weighs more. The highest load found is confirmed in a run of at least twice the length, with a second try; where that
+fails too, a lower load is confirmed. What the queue may have grown by is taken from the rate that was confirmed, so
+that a growth too slow to be seen does not raise the answer.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, Literal
 
 from rejoinder.errors import UsageError
@@ -39,6 +42,8 @@ _LATENCIES: Final = 10
 """How many times the p99 of the end-to-end time a step lasts at least."""
 _LEAST_REQUESTS: Final = 36
 """A step has time for at least this number: the test for a steady state leaves out those of the first moments."""
+_RISE: Final = 4.0
+"""How much more load the next step asks for until one fails."""
 _ROOM: Final = 1.1
 """By how much a step is lengthened beyond what it needs."""
 _CONFIRM: Final = 3
@@ -75,12 +80,21 @@ class SearchRange:
         level = min(max(round(middle), round(below) + 1), round(above) - 1)
         return float(level) if below < level < above else None
 
+    def rises(self) -> list[float]:
+        """Return the loads to try until one fails: from the lowest to the highest, each at most fourfold."""
+        count = max(1, math.ceil(math.log(self.high / self.low, _RISE)))
+        between = [self.low * _RISE**number for number in range(1, count)]
+        rounded = [float(f"{one:.4g}") if self.kind == "rate" else float(round(one)) for one in between]
+        return [self.low, *rounded, self.high]
+
     @property
     def most_steps(self) -> int:
         """How many loads a search tries at most, without the confirmation."""
-        precise = math.log(math.log(self.high / self.low) / math.log(PRECISION), 2)
-        whole = math.log(self.high - self.low, 2) if self.kind == "concurrency" else math.inf
-        return 2 + max(0, math.ceil(min(precise, whole)))
+        rises = self.rises()
+        precise = math.log(math.log(max(after / before for before, after in pairwise(rises))) / math.log(PRECISION), 2)
+        widest = max(after - before for before, after in pairwise(rises))
+        whole = math.log(widest, 2) if self.kind == "concurrency" else math.inf
+        return len(rises) + max(0, math.ceil(min(precise, whole)))
 
     def describe(self, level: float) -> str:
         """Return a load as text."""
@@ -105,17 +119,16 @@ def _first_duration(sought: SearchRange, settings: LoadSettings, level: float) -
 
 
 def describe_search(sought: SearchRange, settings: LoadSettings) -> str:
-    """Return in a sentence how long the search takes at most."""
+    """Return in sentences how long the search takes, as far as that is known before it."""
     steps, longest = sought.most_steps, longest_step(settings, sought.low if sought.kind == "rate" else None)
-    ends = [_first_duration(sought, settings, level) for level in (sought.low, sought.high)]
-    middle = _first_duration(sought, settings, math.sqrt(sought.low * sought.high))
-    total = sum(ends) + (steps - 2) * middle + max(_CONFIRM * settings.duration, 2 * middle)
-    first = f" The first step lasts {ends[0]:.3g} s at {sought.describe(sought.low)}." if ends[0] > ends[1] else ""
+    rises = [_first_duration(sought, settings, level) for level in sought.rises()]
+    total = sum(rises) + (steps - len(rises)) * rises[-1] + max(_CONFIRM * settings.duration, 2 * rises[-1])
+    first = f" The first step lasts {rises[0]:.3g} s at {sought.describe(sought.low)}." if rises[0] > rises[-1] else ""
     return (
         f"Up to {plural(steps, 'step')} of {settings.duration:g} s and a longer run that "
-        f"confirms the result, about {total:.0f} s in all.{first} Steps that are too short for the latencies, "
-        f"percentiles or the test for a steady state last up to {longest:.3g} s, and those that fail by little run "
-        f"twice."
+        f"confirms the result, {total:.0f} s in all if no step needs longer.{first} Steps that are too short for the "
+        f"latencies, percentiles or the test for a steady state last up to {longest:.3g} s, those that fail by little "
+        f"run twice, and each waits up to {settings.drain_seconds:.3g} s for requests in flight."
     )
 
 
@@ -156,25 +169,27 @@ class _Search:
         self.best = 0.0
 
     def run(self) -> LoadResult:
-        low, high = self.sought.low, self.sought.high
         confirmed: SearchStep | None = None
         below = 0.0
         with suppress(StepFailedError):
-            if self._holds(low):
-                below = low
-                above = high
-                if not self.search.over and self._holds(high):
-                    below = high
-                while not self.search.over and below < above:
-                    middle = self.sought.between(below, above)
-                    if middle is None:
-                        break
-                    if self._holds(middle):
-                        below = middle
-                    else:
-                        above = middle
-                if not self.search.over:
-                    confirmed = self._confirm(below)
+            above = self.sought.high
+            for level in self.sought.rises():
+                if self.search.over:
+                    break
+                if not self._holds(level):
+                    above = level
+                    break
+                below = level
+            while below and not self.search.over:
+                middle = self.sought.between(below, above)
+                if middle is None:
+                    break
+                if self._holds(middle):
+                    below = middle
+                else:
+                    above = middle
+            if below and not self.search.over:
+                confirmed = self._confirm(below)
         return self._finish(below, confirmed)
 
     def _holds(self, level: float) -> bool:
@@ -229,6 +244,7 @@ class _Search:
             return bool(step.held) and (confirms or level >= self.best)
 
         step = self.search.step(settings, choose=chosen, repeat=repeat, judge=self._judge, confirms=confirms)
+        self.search.check_answers(sustained=level <= self.best)
         if step.held:
             self.reasons.pop(level, None)
             self.untested.pop(level, None)
@@ -289,7 +305,8 @@ class _Search:
         following = failed[0] if failed else None
         open_ = untested[0] if untested and (following is None or untested[0] < following) else None
         why = self.untested[open_] if open_ is not None else ""
-        unconfirmed = bool(below) and confirmed is None and (self.search.over or bool(self.search.failure))
+        ended = self.search.over or bool(self.search.failure or self.search.silence)
+        unconfirmed = bool(below) and confirmed is None and ended
         highest = below if unconfirmed else None
         if confirmed is not None:
             state = confirmed.stationarity

@@ -16,13 +16,14 @@ from itertools import pairwise
 from typing import Final
 
 from rejoinder.errors import RejoinderError, UsageError
+from rejoinder.formatting import plural
 from rejoinder.load.options import MAX_CONCURRENCY
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import TIMES
-from rejoinder.model.outcomes import RequestOutcome, bad_of, unlimited_bad_of
+from rejoinder.model.outcomes import OUTCOMES, RequestOutcome, bad_of, unlimited_bad_of
 from rejoinder.model.samples import LoadSample, Sample, SearchResult, SearchStep, SloResult, Validity, step_latencies
 
 MAX_LEVEL: Final = 512
@@ -39,7 +40,10 @@ Runner = Callable[[LoadSettings, Sink], LoadResult]
 
 
 class StepFailedError(Exception):
-    """A step could not be run after others could; the search's ``failure`` says why."""
+    """The search cannot go on: a step could not be run after others could, or the endpoint stopped answering.
+
+    The search's ``failure`` or ``silence`` says why.
+    """
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ class SearchRun:
         self.interrupted = False
         self.incomplete = ""
         self.failure = ""
+        self.silence = ""
         self._sink = sink
         self._run = run
         self._on_step = on_step
@@ -118,6 +123,21 @@ class SearchRun:
             self._on_step(step)
         return step
 
+    def check_answers(self, *, sustained: bool) -> None:
+        """End the search if the endpoint stopped answering; raises :class:`StepFailedError`.
+
+        No request of the last step brought a reply although earlier ones did, and the endpoint had ``sustained`` that
+        load before, or the step before the last one had no reply either: under overload some requests are answered.
+        """
+        silent = [bool(step.started) and not _replies(step) for step in self.steps]
+        if self.over or not silent[-1] or all(silent) or not (sustained or silent[-2]):
+            return
+        self.silence = (
+            f"The endpoint stopped answering: none of {plural(self.steps[-1].started, 'request')} of the last step "
+            f"brought a reply. Check the log of the server, and whether it still runs."
+        )
+        raise StepFailedError
+
     def finish(self, found: SearchResult) -> LoadResult:
         """Write the lines of the chosen step, and the ``load`` line with all steps; return its result."""
         assert self._chosen is not None
@@ -128,12 +148,20 @@ class SearchRun:
         if self.failure:
             result.warnings.append(f"The search ended early: {self.failure}")
             result.load.notes = result.warnings
+            result.load.incomplete = result.incomplete or f"A step could not be run: {self.failure}"
+        if self.silence:
+            result.load.aborted = self.silence
         if self.interrupted:
             result.interrupted = result.load.interrupted = True
         if self.incomplete and not result.incomplete:
             result.load.incomplete = f"A step is incomplete: {self.incomplete}"
         self._sink.sample(result.load)
         return result
+
+
+def _replies(step: SearchStep) -> int:
+    """Return how many requests of a step brought an HTTP reply of some kind."""
+    return sum(count for outcome, count in step.outcomes.items() if OUTCOMES[outcome].replied)
 
 
 def step_figures(result: LoadResult) -> SearchStep:
@@ -257,6 +285,7 @@ def sweep(settings: LoadSettings, levels: Sequence[int] | None, search: SearchRu
         try:
             # The chosen step is the first that cannot be told from the best one: the knee, as far as is known.
             step = search.step(loaded, choose=partial(_gains, best))
+            search.check_answers(sustained=False)
         except StepFailedError:
             break
         reached = throughput(step)

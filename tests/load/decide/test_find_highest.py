@@ -6,6 +6,7 @@ import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def simulated(
     bound: float = 1e9,
     stop_at: int = 10**9,
     fail_at: int = 10**9,
+    silent_from: int = 10**9,
     bad: Callable[[int, LoadSettings], bool] = lambda _, __: False,
     badly: int = 2,
     stalls: float = 0.0,
@@ -73,6 +75,7 @@ def simulated(
 
     ``noise`` is the deviation of that time. The generator is the limit from the rate ``bound`` on, the run ``stop_at``
     is interrupted, the run ``fail_at`` cannot be run, and in a run that is ``bad`` one of ``badly`` requests fails.
+    From the run ``silent_from`` on each connection fails.
     The load generator stalls ``stalls`` times a second for 20 ms, the server ``pauses`` times.
     """
     calls = [0]
@@ -88,14 +91,16 @@ def simulated(
         else:
             spans = _spans(settings, slots, lambda: max(0.001, dice.gauss(service, noise)))
         failing = bad(calls[0], settings)
-        spans = [replace_failed(span, failing and index % badly == 0) for index, span in enumerate(spans)]
+        silent = calls[0] >= silent_from
+        spans = [replace_failed(span, silent or (failing and index % badly == 0)) for index, span in enumerate(spans)]
         ended = [span for span in spans if not span.failed]
         stats = RunStats()
         for name in ("e2e", "e2e_ok"):
             stats.histograms[name] = Histogram()
             for span in ended:
                 stats.histograms[name].add(span.end - span.start)
-        stats.outcomes.update({RequestOutcome.OK: len(ended), RequestOutcome.FAILED: len(spans) - len(ended)})
+        bad_outcome = RequestOutcome.TRANSPORT if silent else RequestOutcome.FAILED
+        stats.outcomes.update({RequestOutcome.OK: len(ended), bad_outcome: len(spans) - len(ended)})
         load = load_line(stats, [], settings, issued=settings.duration)
         keeper = SpanKeeper()
         keeper.extend(spans)
@@ -348,7 +353,43 @@ def test_an_interrupt_leaves_what_was_found_unconfirmed() -> None:
 def test_a_step_that_cannot_be_run_leaves_what_was_found() -> None:
     found, result = find(simulated(fail_at=4))
     assert any("The generator broke." in warning for warning in result.warnings)
-    assert (found.highest, found.confirmed) == (15.81, False)
+    assert (found.highest, found.confirmed) == (20.0, False)
+    assert result.incomplete == "A step could not be run: The generator broke."
+    assert exit_code(result) is ExitCode.INCOMPLETE
+
+
+@pytest.mark.parametrize("silent_from", range(2, 12))
+def test_a_search_ends_when_the_endpoint_stops_answering(silent_from: int) -> None:
+    """At a load that it sustained before at once; above that a second silent step shows that it is not overload."""
+    found, result = find(simulated(silent_from=silent_from))
+    silent = [step for step in found.steps if not step.outcomes.get(RequestOutcome.OK)]
+    assert len(silent) in (1, 2)
+    assert len(found.steps) == silent_from + len(silent) - 1
+    assert "stopped answering" in result.aborted
+    assert exit_code(result) is ExitCode.FAILED
+    assert found.highest is None or found.confirmed is False
+
+
+def test_an_endpoint_that_never_answers_is_searched_as_one_that_fails() -> None:
+    found, result = find(simulated(silent_from=1))
+    assert len(found.steps) == 1
+    assert found.highest is None
+    assert exit_code(result) is ExitCode.NOT_TESTED
+
+
+@given(low=st.floats(0.01, 100), factor=st.floats(1.03, 10_000))
+def test_loads_rise_at_most_fourfold(low: float, factor: float) -> None:
+    rises = SearchRange("rate", low, low * factor).rises()
+    assert (rises[0], rises[-1]) == (low, low * factor)
+    assert all(1 < after / before <= 4.002 for before, after in pairwise(rises))
+
+
+@given(low=st.integers(1, 100), width=st.integers(1, 10_000))
+def test_concurrencies_rise_at_most_fourfold(low: int, width: int) -> None:
+    rises = SearchRange("concurrency", low, low + width).rises()
+    assert (rises[0], rises[-1]) == (low, low + width)
+    assert all(level == round(level) for level in rises)
+    assert all(1 < after / before <= 4 for before, after in pairwise(rises))
 
 
 def test_an_slo_is_needed_and_no_number_of_requests() -> None:
@@ -361,8 +402,9 @@ def test_an_slo_is_needed_and_no_number_of_requests() -> None:
 
 def test_the_time_is_estimated_before() -> None:
     text = describe_search(SearchRange("rate", 5, 50), replace(SETTINGS, duration=30.0, slos=("e2e:p90<1s",)))
-    assert text.startswith("Up to 9 steps of 30 s and a longer run that confirms the result, about 360 s in all.")
+    assert text.startswith("Up to 9 steps of 30 s and a longer run that confirms the result, 360 s in all if no step")
     assert "up to 150 s" in text
+    assert "waits up to 60 s for requests in flight" in text
 
 
 @given(st.floats(0.1, 1000), st.floats(1.1, 100))

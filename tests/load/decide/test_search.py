@@ -73,6 +73,7 @@ def endpoint(
     failing: int = 10**9,
     stop_at: int = 10**9,
     die_at: int = 10**9,
+    silent_from: int = 10**9,
 ) -> Callable[[LoadSettings, Sink], LoadResult]:
     """Return a runner that plays an endpoint: tokens a second by level, and whether the objective is met."""
     calls = [0]
@@ -91,6 +92,8 @@ def endpoint(
         load.slos = [SloResult(text="x", metric="ttft", statistic="p99", limit=1.0, met=limit(settings))]
         load.incomplete = "A process died." if calls[0] == die_at else ""
         outcomes = {RequestOutcome.OK: 100 - bad, RequestOutcome.FAILED: bad}
+        if calls[0] >= silent_from:
+            outcomes = {RequestOutcome.TRANSPORT: 100}
         return LoadResult(100, outcomes, {}, load, interrupted=calls[0] >= stop_at)
 
     return run
@@ -164,6 +167,13 @@ def test_a_step_of_which_a_part_dies_is_the_last() -> None:
     assert levels(search) == [1, 2]
     assert "A process died." in result.incomplete
     assert not result.interrupted
+
+
+def test_a_sweep_ends_when_the_endpoint_stops_answering() -> None:
+    search = SearchRun(Memory(), endpoint(silent_from=3))
+    result = sweep(SETTINGS, [1, 2, 4, 8, 16], search)
+    assert levels(search) == [1, 2, 4, 8]
+    assert "none of 100 requests of the last step brought a reply" in result.aborted
 
 
 def _step(level: int, tokens: float, state: State = "steady", growth: float = 0.0) -> SearchStep:
