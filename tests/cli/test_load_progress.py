@@ -79,3 +79,12 @@ def test_a_step_of_a_search_takes_as_long_as_it_says_not_as_the_search_asks() ->
             clock.now = t
             show_progress(steps, asked, at(t, t, 0, t))
     assert [line.rpartition(", ")[2] for line in file.getvalue().splitlines()[1:]] == ["0:14 left", "0:08 left"]
+
+
+def test_the_time_left_of_a_duration_does_not_depend_on_how_long_the_beginning_took() -> None:
+    file, clock = StringIO(), Clock()
+    with Steps(console=Console(file=file, force_terminal=False, width=200, highlight=False), clock=clock) as steps:
+        begin_step(steps, "Loading", TIMED)
+        clock.now = 6
+        show_progress(steps, TIMED, at(1, 4, 0, 4))
+    assert file.getvalue().splitlines()[-1] == "  Loading: 4 requests done, 0:19 left"

@@ -74,7 +74,8 @@ class Steps:
     def step(self, what: str, total: float | None = None, *, unit: str = "", done: float = 0.0) -> None:
         """Begin a step; ``total`` is the amount at which it is done, if that is known, ``done`` what is done already.
 
-        With a ``unit``, the amount is shown beside the bar with its rate: ``12 of 160 requests, 4.1/s``.
+        With a ``unit``, the amount is shown beside the bar with its rate: ``12 of 160 requests, 4.1/s``. Without one it
+        is in seconds.
         """
         what = one_line(clean(what))
         self._what, self._total, self._unit, self._done = what, total, unit, done
@@ -90,7 +91,8 @@ class Steps:
         took = now - self._began
         left = ""
         if self._total is not None and self._done < done < self._total and took >= SETTLED:
-            left = f"{_duration(took * (self._total - done) / (done - self._done))} left"
+            pace = took / (done - self._done) if self._unit else 1.0
+            left = f"{_duration(pace * (self._total - done))} left"
         note = ", ".join(filter(None, (self._amount(done, took), one_line(clean(note)))))
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, note=note, left=left)
