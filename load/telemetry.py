@@ -1,4 +1,4 @@
-"""What the server says of itself while it is loaded: its Prometheus metrics, scraped once a second.
+"""What the server and its GPUs report while they are loaded: Prometheus metrics and NVML, read once a second.
 
 Optional in every respect: a server without metrics, or one that stops giving them, changes nothing else. The series of
 several servers are brought to common names (:data:`rejoinder.model.metrics.SERVER`); times are on the axis of the run.
@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from statistics import fmean
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Final, NamedTuple
 from urllib.parse import urljoin
 
@@ -30,6 +31,8 @@ from rejoinder.wire.address import Address, parse_address
 from rejoinder.wire.headers import USER_AGENT
 
 EVERY: Final = 1.0
+GPUS: Final = "gpus"
+"""The name of the series that the GPUs of this host have."""
 _REDIRECTS: Final = 2
 _LARGEST: Final = 1e18
 """What is greater is no count, size or time; sums of such values are no numbers that JSON has."""
@@ -128,50 +131,70 @@ def read_values(metrics: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 @dataclass(slots=True)
 class Telemetry:
-    """Scrapes some pages in a thread of its own, from :meth:`start` to :meth:`stop`; keeps what it understood."""
+    """Reads some pages and the GPUs, each in a thread of its own, from :meth:`start` to :meth:`stop`.
+
+    ``series`` has what was understood of each source, by its address or :data:`GPUS`. A source that takes its time
+    leaves no gaps in the series of the others.
+    """
 
     urls: Sequence[str]
     gpus: Gpus | None = None
     context: ssl.SSLContext | None = None
-    scrapes: list[Scrape] = field(default_factory=list)
-    _thread: threading.Thread | None = None
+    series: dict[str, list[Scrape]] = field(default_factory=dict)
+    _threads: list[threading.Thread] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Scrape once; go on only where there is anything to be had."""
-        self._scrape()
-        if self.scrapes:
-            self._thread = threading.Thread(target=self._work, name="telemetry", daemon=True)
-            self._thread.start()
+        """Read every source once; go on only where there is anything to be had."""
+        begun = []
+        for name, read in self._sources().items():
+            self.series[name] = []
+            begun.append(threading.Event())
+            thread = threading.Thread(
+                target=self._work, args=(read, self.series[name], begun[-1]), name=f"telemetry {name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+        for event in begun:
+            event.wait()
+        if not any(self.series.values()):
+            self._over.set()
 
     def stop(self) -> None:
-        """Scrape once more and end."""
-        if self._thread is not None:
-            self._over.set()
-            self._thread.join()
-            self._thread = None
-            self._scrape()
+        """Read every source once more and end."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
 
-    def _work(self) -> None:
-        while not self._over.wait(EVERY):
-            self._scrape()
+    def _sources(self) -> dict[str, Callable[[], dict[str, float] | None]]:
+        """Return how to read each source, by its name."""
+        found: dict[str, Callable[[], dict[str, float] | None]] = {
+            url: partial(fetch_values, url, self.context) for url in self.urls
+        }
+        return found if self.gpus is None else {**found, GPUS: self.gpus.read}
 
-    def _scrape(self) -> None:
-        values: dict[str, float] = {}
-        at = perf_counter_ns()
-        for url in self.urls:
-            values |= fetch_values(url, self.context) or {}
-        if self.gpus is not None:
-            values |= self.gpus.read()
-        if values:
-            self.scrapes.append(Scrape(at, values))
+    def _work(self, read: Callable[[], dict[str, float] | None], scrapes: list[Scrape], begun: threading.Event) -> None:
+        due = monotonic()
+        try:
+            _scrape(read, scrapes)
+        finally:
+            begun.set()
+        over = False
+        while not over:
+            # On a grid of whole intervals: what a reading takes must not make the series drift.
+            due = max(due + EVERY, monotonic())
+            over = self._over.wait(due - monotonic())
+            if not over or any(self.series.values()):
+                _scrape(read, scrapes)
 
     def seconds(self, t0: int) -> dict[int, dict[str, float]]:
         """Return what there is for each whole second of a run that began at a clock reading."""
         found: dict[int, dict[str, float]] = {}
-        for before, scrape in zip([None, *self.scrapes], self.scrapes, strict=False):
-            if scrape.at >= t0:
-                found[(scrape.at - t0) // 1_000_000_000] = _line(before, scrape)
+        for scrapes in self.series.values():
+            for before, scrape in zip([None, *scrapes], scrapes, strict=False):
+                if scrape.at >= t0:
+                    found.setdefault((scrape.at - t0) // 1_000_000_000, {}).update(_line(before, scrape))
         return found
 
     def summary(self, t0: int, client_ttft: Histogram | None) -> dict[str, float]:
@@ -179,7 +202,7 @@ class Telemetry:
 
         ``ttft_difference`` is the client's mean minus the server's: network, the server's HTTP layer, and the client.
         """
-        if not self.scrapes:
+        if not any(self.series.values()):
             return {}
         lines = list(self.seconds(t0).values())
         figures: dict[str, float] = {"samples": len(lines)}
@@ -188,11 +211,20 @@ class Telemetry:
             if values:
                 figures[f"{name}_mean"] = round(sum(values) / len(values), 4)
                 figures[f"{name}_max"] = max(values)
-        whole = _line(self.scrapes[0], self.scrapes[-1])
+        whole: dict[str, float] = {}
+        for scrapes in filter(None, self.series.values()):
+            whole |= _line(scrapes[0], scrapes[-1])
         figures |= {name: whole[name] for name, metric in SERVER.items() if name in whole and not metric.gauge}
         if "ttft" in figures and client_ttft is not None and client_ttft.mean is not None and not client_ttft.unended:
             figures["ttft_difference"] = round(client_ttft.mean.value - figures["ttft"], 6)
         return figures
+
+
+def _scrape(read: Callable[[], dict[str, float] | None], scrapes: list[Scrape]) -> None:
+    at = perf_counter_ns()
+    values = read()
+    if values:
+        scrapes.append(Scrape(at, values))
 
 
 def _line(before: Scrape | None, scrape: Scrape) -> dict[str, float]:

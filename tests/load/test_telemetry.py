@@ -22,7 +22,7 @@ from rejoinder.errors import UsageError
 from rejoinder.load.gpus import Gpus
 from rejoinder.load.run import check_settings, run_load
 from rejoinder.load.settings import LoadSettings
-from rejoinder.load.telemetry import Scrape, Telemetry, fetch_values, parse_metrics, read_values
+from rejoinder.load.telemetry import GPUS, Scrape, Telemetry, fetch_values, parse_metrics, read_values
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import RunTarget, new_header
 from rejoinder.model.histogram import Histogram
@@ -162,7 +162,7 @@ def scrape(second: float, **values: float) -> Scrape:
 
 def test_counters_become_rates_on_the_axis_of_the_run() -> None:
     telemetry = Telemetry(())
-    telemetry.scrapes = [
+    telemetry.series["page"] = [
         scrape(-3, running=0, hits=10, queries=20, preempted=1, ttft_sum=1, ttft_count=10),
         scrape(0.5, running=4, hits=10, queries=20, preempted=1, ttft_sum=2, ttft_count=12, gpu_percent=50),
         scrape(1.5, running=8, hits=40, queries=60, preempted=3, ttft_sum=2, ttft_count=12, gpu_percent=100),
@@ -173,7 +173,7 @@ def test_counters_become_rates_on_the_axis_of_the_run() -> None:
         1: {"running": 8, "prefix_hit_rate": 0.75, "preemptions": 2, "gpu_use": 1.0},
         2: {"running": 0},
     }
-    del telemetry.scrapes[3]
+    del telemetry.series["page"][3]
     seen = Histogram()
     seen.add(0.6)
     summary = telemetry.summary(100 * 10**9, seen)
@@ -184,7 +184,7 @@ def test_counters_become_rates_on_the_axis_of_the_run() -> None:
 
 def test_means_of_a_second_come_from_what_its_sums_grew() -> None:
     telemetry = Telemetry(())
-    telemetry.scrapes = [
+    telemetry.series["page"] = [
         scrape(0.5, itl_sum=1, itl_count=100, queue_time_sum=0, queue_time_count=0),
         scrape(1.5, itl_sum=3, itl_count=200, queue_time_sum=4, queue_time_count=8),
     ]
@@ -236,11 +236,51 @@ def test_the_gpus_of_this_host_are_on_the_axis_too() -> None:
     telemetry = Telemetry((), gpus)
     telemetry.start()
     telemetry.stop()
-    assert telemetry.seconds(0)[telemetry.scrapes[0].at // 10**9] == {
+    assert telemetry.seconds(0)[telemetry.series[GPUS][0].at // 10**9] == {
         "gpu_use": 0.6,
         "gpu_power": 250.5,
         "gpu_memory": 3672,
     }
+
+
+def test_each_source_has_a_series_of_its_own() -> None:
+    """Of two pages one is read every second, the other every other second; both are on one axis."""
+    telemetry = Telemetry(())
+    telemetry.series["page"] = [scrape(second, running=2, hits=second, queries=2 * second) for second in (1, 3)]
+    telemetry.series[GPUS] = [scrape(second, gpu_percent=50) for second in (0, 1, 2, 3)]
+    assert telemetry.seconds(100 * 10**9) == {
+        0: {"gpu_use": 0.5},
+        1: {"running": 2, "gpu_use": 0.5},
+        2: {"gpu_use": 0.5},
+        3: {"running": 2, "prefix_hit_rate": 0.5, "gpu_use": 0.5},
+    }
+    summary = telemetry.summary(100 * 10**9, None)
+    assert (summary["samples"], summary["gpu_use_mean"], summary["prefix_hit_rate"]) == (4, 0.5, 0.5)
+
+
+def test_a_slow_page_does_not_thin_out_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page answers when the GPUs have been read five times, which they never are if they wait for it."""
+    five = threading.Event()
+
+    class CountedGpus(Gpus):
+        readings = 0
+
+        def read(self) -> dict[str, float]:
+            self.readings += 1
+            if self.readings == 5:
+                five.set()
+            return super().read()
+
+    def slow(url: str, context: ssl.SSLContext | None = None) -> dict[str, float] | None:
+        return {"running": 1.0} if five.wait(10) else None
+
+    monkeypatch.setattr("rejoinder.load.telemetry.EVERY", 0.01)
+    monkeypatch.setattr("rejoinder.load.telemetry.fetch_values", slow)
+    telemetry = Telemetry(["http://h/metrics"], CountedGpus(FakeNvml()))
+    telemetry.start()
+    telemetry.stop()
+    assert len(telemetry.series[GPUS]) >= 5
+    assert telemetry.series["http://h/metrics"][0].values == {"running": 1.0}
 
 
 def test_a_host_without_gpus_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,6 +272,8 @@ def requests_with_a_stall(
 def server_of(duration: float, stall_at: float = 0.75) -> Telemetry:
     """Return what a server and its GPUs report once a second."""
     telemetry = Telemetry(())
+    scrapes: list[Scrape] = []
+    telemetry.series["page"] = scrapes
     totals = {"hits": 0.0, "queries": 0.0, "preempted": 0.0, "ttft_sum": 0.0, "ttft_count": 0.0}
     for second in range(int(duration) + 2):
         totals["hits"] += 42
@@ -281,7 +283,7 @@ def server_of(duration: float, stall_at: float = 0.75) -> Telemetry:
         totals["ttft_count"] += 30
         gauges = {"running": min(second, 24), "waiting": max(0, second - 24), "gpu_percent": 91.0, "gpu_power": 412.5}
         gauges |= {"cache_use": round(min(0.97, 0.2 + second / duration), 4), "gpu_memory": 71_200.0}
-        telemetry.scrapes.append(Scrape(round((second + 0.5) * 1e9), {**totals, **gauges}))
+        scrapes.append(Scrape(round((second + 0.5) * 1e9), {**totals, **gauges}))
     return telemetry
 
 
