@@ -33,13 +33,24 @@ class Curve(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A sign at a position in percent (y: from the top): ``dot``, ``cross`` or ``ring``, with a label beside it."""
+    """A sign at a position in percent (y: from the top), with a label beside it.
+
+    ``shape`` is ``dot``, ``ring``, ``cross`` or ``diamond``.
+    """
 
     x: float
     y: float
     shape: str
     style: str
     label: str = ""
+
+
+class SignMeaning(NamedTuple):
+    """What a sign of one shape and style means, for the legend."""
+
+    shape: str
+    style: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,10 @@ class FigureTable:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One plot. ``summary`` says in a sentence what it shows, for those who cannot see it."""
+    """One plot. ``summary`` says in a sentence what it shows, for those who cannot see it.
+
+    ``signs`` are the signs of its points that the legend explains.
+    """
 
     title: str
     summary: str
@@ -66,6 +80,7 @@ class Chart:
     marks: list[Tick] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     table: FigureTable | None = None
+    signs: list[SignMeaning] = field(default_factory=list)
 
     @property
     def grid(self) -> str:

@@ -11,9 +11,13 @@ from rejoinder.formatting import format_count, format_rate, one_line, plural
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import SearchStep, SloResult, step_latencies
-from rejoinder.reports.charts import WIDTH, Chart, FigureTable, Linear, Log, Point, Tick, axis_number, draw
+from rejoinder.reports.charts import WIDTH, Chart, FigureTable, Linear, Log, Point, SignMeaning, Tick, axis_number, draw
 from rejoinder.reports.parts.search.summary import SearchSummary, label_of, latency_text, share_ok, step_title
 
+_SUSTAINED: Final = SignMeaning("dot", "pass", "sustained")
+_FAILED: Final = SignMeaning("cross", "fail", "failed")
+_UNTESTED: Final = SignMeaning("diamond", "untested", "not tested")
+_SIGNS: Final = (_SUSTAINED, _FAILED, _UNTESTED)
 _LABEL_WIDTH: Final = 1.4
 """Percent of the width of a chart that a character of a label takes on a narrow page."""
 
@@ -106,11 +110,13 @@ def _highest_charts(search: SearchSummary) -> list[Chart]:
     limit = slo.limit if slo is not None and slo.limit > 0 else None
     values = [*(value for _, value in timed), *([] if limit is None else [limit])]
     scale = Log(min(values) / 1.3, max(values) * 1.3)
-    held = sum(_held(step) for step in steps)
+    held, untested = sum(_held(step) for step in steps), sum(step.untested for step in steps)
     name = f"{title} by {'concurrency' if search.unit == 'concurrency' else 'request rate'}"
     ends = () if limit is None else ((steps[0].level, limit), (steps[-1].level, limit))
-    line = draw("b", "limit", ends, levels, scale)
+    line = draw("b", "limit" if slo is None else f"limit of {one_line(slo.text, 60)}", ends, levels, scale)
     summary = f"{held:,} of {plural(len(steps), 'step')} met every SLO in a steady state."
+    if untested:
+        summary += f" {plural(untested, 'step')} could not be tested."
     if slo is not None and line is not None:
         summary += f" The line is the limit of {slo.text}."
     chart = Chart(
@@ -122,12 +128,13 @@ def _highest_charts(search: SearchSummary) -> list[Chart]:
         [Tick(levels(search.highest) / 10, f"highest {search.highest:,.4g}")] if search.highest else [],
         [
             Point(
-                *(levels(step.level) / 10, scale(value), "dot" if _held(step) else "cross", _tone(step)),
+                *(levels(step.level) / 10, scale(value), *_sign(step)[:2]),
                 "≥" if _is_bound(step, slo) else "",
             )
             for step, value in timed
         ],
         steps_table(search),
+        [sign for sign in _SIGNS if any(_sign(step) is sign for step, _ in timed)],
     )
     return [chart]
 
@@ -148,8 +155,8 @@ def _held(step: SearchStep) -> bool:
     return bool(step.met if step.held is None else step.held)
 
 
-def _tone(step: SearchStep) -> str:
-    return "pass" if _held(step) else "fail"
+def _sign(step: SearchStep) -> SignMeaning:
+    return _SUSTAINED if _held(step) else _UNTESTED if step.untested else _FAILED
 
 
 def _labels(places: Sequence[tuple[float, str]]) -> list[Tick]:

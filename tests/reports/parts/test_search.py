@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rejoinder.model.outcomes import RequestOutcome
-from rejoinder.model.samples import SearchStep, SloResult, Validity
-from rejoinder.reports import render_markdown
+from rejoinder.model.samples import SearchResult, SearchStep, SloResult, Validity
+from rejoinder.reports import render_html, render_markdown
 from rejoinder.reports.charts import Log
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.search import PART as SEARCH
@@ -168,6 +168,29 @@ def test_the_chart_of_a_search_is_about_the_figure_of_its_slo() -> None:
     assert table.head[:3] == ["requests/s", "result", "length"]
     assert [row[1] for row in table.rows] == ["sustained", "the queue grew", "missed"]
     assert table.words == {1}
+
+
+def test_a_step_that_could_not_be_tested_has_a_sign_of_its_own(loads: ModuleType, run_of: Any, drawn: Any) -> None:
+    def held(level: float, **fields: Any) -> SearchStep:
+        return step(level, rate=True, latencies={"ttft_p99": 0.1}, **fields)
+
+    steps = [
+        held(5, held=True),
+        held(9, held=False, untested=True, reason="the run was too short"),
+        held(20, held=False, reason="the queue grew"),
+    ]
+    (chart,) = search_charts(found(*steps))
+    assert [point.shape for point in chart.points] == ["dot", "diamond", "cross"]
+    assert [sign.name for sign in chart.signs] == ["sustained", "failed", "not tested"]
+    assert chart.summary.endswith("1 step could not be tested.")
+    assert [sign.name for sign in search_charts(found(steps[0], steps[2]))[0].signs] == ["sustained", "failed"]
+    *_, load = loads.recorded([loads.Sent(0.1, 0.1, tokens=1)], duration=1.0)
+    load.search = SearchResult(kind="rate", steps=steps)
+    (shown,) = drawn.charts(render_html(run_of(load)))
+    assert shown.legend == {"dot": "sustained", "cross": "failed", "diamond": "not tested"}
+    assert [(sign.shape, sign.style) for sign in shown.signs] == [
+        ("dot", "pass"), ("diamond", "untested"), ("cross", "fail")
+    ]  # fmt: skip
 
 
 def test_a_search_for_a_rate_has_one_percentile_for_all_steps() -> None:
