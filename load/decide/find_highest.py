@@ -28,7 +28,7 @@ from typing import Final, Literal
 from rejoinder.errors import UsageError
 from rejoinder.formatting import plural, uncapitalized, value_of
 from rejoinder.load.decide.search import SearchRun, StepFailedError, keeps, sweep, unlimited_failures
-from rejoinder.load.objectives.slo import format_value, parse_slos
+from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram, values_for
@@ -364,7 +364,7 @@ def _missed(slo: SloResult, no_rates: str = "") -> str:
         return f"{slo.text} cannot be known, {because}"
     if slo.value is None:
         return f"{slo.text} had {plural(slo.n, 'sample')}, too few"
-    value = f"{'at least ' if slo.at_least else ''}{format_value(slo, slo.value)}"
+    value = f"{'at least ' if slo.at_least else ''}{slo.text_of(slo.value)}"
     return f"{slo.text} was missed ({value})"
 
 

@@ -29,7 +29,7 @@ from rejoinder.errors import UsageError, suggest
 from rejoinder.formatting import plural
 from rejoinder.load.objectives.slo import parse_statistic
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import DISTRIBUTIONS, METRICS, RATES, SPEEDS, TIMES, metric_named
+from rejoinder.model.metrics import DISTRIBUTIONS, METRICS, RATES, SPEEDS, format_change_figure, metric_named
 from rejoinder.model.outcomes import OutcomeCounts, counted_of
 from rejoinder.model.runfile import read_run
 from rejoinder.model.samples import PERCENTILES, ChangeResult, Rates, Side
@@ -227,12 +227,7 @@ def describe(result: ChangeResult) -> str:
     n = f"{result.n[0]} and {plural(result.n[1], 'repetition')}"
     if result.change is None or result.before is None or result.after is None or result.p is None:
         return f"{result.text}: {verdict} (too few values: {n})"
-    moved = f"{_shown(result.figure, result.before)} to {_shown(result.figure, result.after)}"
+    moved = f"{format_change_figure(result.figure, result.before)} to "
+    moved += format_change_figure(result.figure, result.after)
     text = f"{result.text}: {verdict}: {moved} ({100 * result.change:+.1f} %, p = {result.p:.3f}, {n})"
     return f"{text}. Use more or longer repetitions." if result.verdict == "unclear" else text
-
-
-def _shown(figure: str, value: float) -> str:
-    if figure.partition(":")[0] in TIMES:
-        return f"{value * 1e3:.1f} ms"
-    return f"{100 * value:.2f} %" if figure == _GOODPUT else f"{value:.2f}/s"

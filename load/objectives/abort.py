@@ -92,10 +92,7 @@ def abort_reason(
 
 
 def _value(result: SloResult) -> str:
-    assert result.value is not None
-    if result.metric in TIMES:
-        return f"{'at least ' if result.at_least else ''}{format_seconds(result.value)}"
-    return f"{100 * result.value:.1f} %" if result.statistic == "share" else f"{result.value:.2f}/s"
+    return f"{'at least ' if result.at_least else ''}{result.text_of(result.value)}"
 
 
 _NO_RATES: Final = Rates(**dict.fromkeys(Rates.__struct_fields__, 0.0))

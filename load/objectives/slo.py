@@ -23,7 +23,7 @@ from operator import ge, gt, le, lt
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
-from rejoinder.formatting import format_seconds, plural, value_of
+from rejoinder.formatting import plural, value_of
 from rejoinder.load.objectives.check_sample import NONE_VOIDED, Voided
 from rejoinder.load.objectives.confidence import lower_bound, share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
@@ -331,11 +331,11 @@ def describe(result: SloResult, no_rates: str = "") -> str:
     if result.unended:
         notes.append(f"{result.unended:,} without an end")
     if because:
-        return f"{result.text}: cannot be known: {because} (at least {format_value(result, result.value)})"
+        return f"{result.text}: cannot be known: {because} (at least {result.text_of(result.value)})"
     if result.met and result.needs is not None:
         notes.append(f"{result.needs:,} needed for 99 % confidence")
     elif result.met and result.certified is False and result.bound is not None:
-        notes.append(f"99 % confidence bound {format_value(result, result.bound)} misses the limit")
+        notes.append(f"99 % confidence bound {result.text_of(result.bound)} misses the limit")
     elif result.met and result.certified is False:
         notes.append("no 99 % confidence bound")
     if result.depends_on_length:
@@ -347,12 +347,5 @@ def describe(result: SloResult, no_rates: str = "") -> str:
             else f", at most {100 * result.unjudged_bound:.1f} % of them break a rule"
         )
         notes.append(f"estimate: {result.unjudged:,} not checked against all rules{bound}")
-    value = f"{'at least ' if result.at_least else ''}{format_value(result, result.value)}"
+    value = f"{'at least ' if result.at_least else ''}{result.text_of(result.value)}"
     return f"{result.text}: {'met' if result.met else 'missed'}: {value} ({'; '.join(notes)})"
-
-
-def format_value(result: SloResult, value: float) -> str:
-    """Return a value of an SLO's metric (seconds, share or per second) as people read it."""
-    if result.metric in TIMES:
-        return format_seconds(value)
-    return f"{100 * value:.2f} %" if result.statistic == "share" else f"{value:.2f}/s"

@@ -6,14 +6,13 @@ import re
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, join_list, one_line, plural
-from rejoinder.model.metrics import METRICS, SPEEDS, missing_of
+from rejoinder.formatting import format_count, join_list, one_line, plural
+from rejoinder.model.metrics import METRICS, format_change_figure, missing_of
 from rejoinder.model.samples import ChangeResult, ProbeSample, SloResult
 from rejoinder.reports.markdown_text import code, escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.parts.latencies import estimate_text
 from rejoinder.reports.parts.repeats import PART as REPEATS
-from rejoinder.reports.parts.repeats import format_figure
 from rejoinder.reports.rules import Severity
 
 SCALE: Final = 2.0
@@ -80,15 +79,7 @@ def _objective(result: SloResult, report: ReportModel) -> Objective:
     match = _RELATION.search(text)
     at_most = match is None or match[0].startswith("<")
 
-    def text_of(figure: float | None) -> str:
-        if figure is None:
-            return "–"
-        if result.statistic == "share":
-            return format_percent(figure, 1.0)
-        per_second = result.statistic == "rate" or result.metric in SPEEDS
-        return f"{format_rate(figure)}/s" if per_second else format_seconds(figure)
-
-    sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {text_of(result.bound)}"
+    sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {result.text_of(result.bound)}"
     because = result.open_because(one_line(report.run.load.no_rates, 200) if report.run.load else "")
     severity, verdict, note = _verdict(result, because)
     notes = [note, estimate_text(report, METRICS.get(result.metric)), _DEPENDS if result.depends_on_length else ""]
@@ -103,8 +94,8 @@ def _objective(result: SloResult, report: ReportModel) -> Objective:
         text=text,
         severity=severity,
         verdict=verdict,
-        limit=f"{'at most' if at_most else 'at least'} {text_of(result.limit)}",
-        value=f"{'≥ ' if result.at_least else ''}{text_of(result.value)}",
+        limit=f"{'at most' if at_most else 'at least'} {result.text_of(result.limit)}",
+        value=f"{'≥ ' if result.at_least else ''}{result.text_of(result.value)}",
         margin="" if result.met is None or because else _margin(result.value, result.limit, at_most),
         n=format_count(result.n),
         bound=sure if result.needs is None else f"{plural(result.needs, 'sample')} needed",
@@ -126,7 +117,7 @@ _CHANGES: Final = {
 
 def _change(change: ChangeResult) -> Objective:
     severity, verdict, note = _CHANGES[change.verdict]
-    before, after = (format_figure(change.figure, value) for value in (change.before, change.after))
+    before, after = (format_change_figure(change.figure, value) for value in (change.before, change.after))
     p = change.p
     return Objective(
         text=one_line(change.text, 120),

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from rejoinder.formatting import format_count, format_percent, format_rate, format_seconds, one_line, plural
-from rejoinder.model.metrics import RATES, SHARES, SPEEDS, Place, rows_shown
+from rejoinder.formatting import format_count, format_percent, one_line, plural
+from rejoinder.model.metrics import RATES, SHARES, Place, format_change_figure, rows_shown
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import ChangeResult, Repeat
 from rejoinder.reports.charts import FigureTable
@@ -54,18 +54,9 @@ class RepeatsSummary:
             "this endpoint" if repeat.of == "endpoint" else "baseline",
             format_count(repeat.started),
             format_percent(good_of(repeat.outcomes), repeat.started),
-            *(format_figure(name, repeat.figures.get(name)) for name in self.figures),
+            *(format_change_figure(name, repeat.figures.get(name)) for name in self.figures),
             repeat.verdict.value,
         ]
-
-
-def format_figure(figure: str, value: float | None) -> str:
-    """Return a figure that changes are judged by as text: a time, a share, or something a second."""
-    if value is None:
-        return "–"
-    if ":" in figure and figure.partition(":")[0] not in SPEEDS:
-        return format_seconds(value)
-    return format_percent(value, 1.0) if figure == "goodput" else f"{format_rate(value)}/s"
 
 
 def read(report: ReportModel) -> RepeatsSummary | None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from rejoinder.formatting import format_percent, format_rate, format_seconds
 from rejoinder.model.outcomes import OUTCOMES
 
 
@@ -156,6 +157,24 @@ def missing_of(name: str) -> str:
     if row is not None and row.missing:
         return row.missing
     return "too few requests ended" if name in RATES or name in SHARES else "no samples"
+
+
+def format_figure(metric: str, statistic: str, value: float | None) -> str:
+    """Return a figure as every surface shows it: a time, a share, or something per second; a dash for none.
+
+    ``statistic`` is ``share``, ``rate``, or one of a time or a speed.
+    """
+    if statistic == "share":
+        return "–" if value is None else format_percent(value, 1.0)
+    if statistic == "rate" or metric in SPEEDS:
+        return "–" if value is None else f"{format_rate(value)}/s"
+    return format_seconds(value)
+
+
+def format_change_figure(figure: str, value: float | None) -> str:
+    """Return a figure that changes are judged by, named ``metric:statistic`` or as a rate or share."""
+    metric, _, statistic = figure.partition(":")
+    return format_figure(metric, statistic or ("share" if metric in SHARES else "rate"), value)
 
 
 def rows_shown(place: Place) -> list[Metric]:

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, field
 
 from rejoinder.formatting import Figure, plural
 from rejoinder.model.histogram import Histogram
-from rejoinder.model.metrics import Place, rows_shown
+from rejoinder.model.metrics import SPEEDS, Place, format_figure, rows_shown
 from rejoinder.model.outcomes import RequestOutcome
 
 
@@ -189,6 +189,15 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
         if not self.at_least or self.value is None:
             return False
         return self.value < self.limit or (self.value == self.limit and "<=" in self.text)
+
+    def text_of(self, value: float | None) -> str:
+        """Return a value of the SLO's figure as text; one that differs from the limit never looks like it."""
+        text = format_figure(self.metric, self.statistic, value)
+        if value is None or value == self.limit or text != format_figure(self.metric, self.statistic, self.limit):
+            return text
+        if self.statistic == "share":
+            return f"{100 * value:.6g} %"
+        return f"{value:.6g}/s" if self.statistic == "rate" or self.metric in SPEEDS else f"{1e3 * value:.6g} ms"
 
     def open_because(self, no_rates: str = "") -> str:
         """Return why it cannot be known whether the SLO is met, as a clause; empty where it is known.

@@ -89,7 +89,7 @@ def test_a_speed_is_shown_in_its_own_unit() -> None:
         good=50,
         planned=0,
     )
-    assert found == "--abort-on output_tokens_per_user:p1<20/s ended the run: 10.00/s after 50 requests."
+    assert found == "--abort-on output_tokens_per_user:p1<20/s ended the run: 10.0/s after 50 requests."
 
 
 @pytest.mark.parametrize(

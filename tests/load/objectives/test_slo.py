@@ -11,7 +11,7 @@ from rejoinder.load.objectives.confidence import values_above, values_needed
 from rejoinder.load.objectives.slo import RequestLimits, describe, evaluate, missed, parse_slo, parse_slos
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
-from rejoinder.model.samples import Rates
+from rejoinder.model.samples import Rates, SloResult
 
 
 def histogram(values: list[float]) -> Histogram:
@@ -191,7 +191,7 @@ def test_cancelled_requests_are_a_share_of_all() -> None:
 def test_goodput_names_the_limits_that_it_counts_by() -> None:
     (_, goodput) = evaluate(parse_slos(["e2e:p50<1ms", "goodput>=95%"]), **(REACHED | {"good": 0}))
     assert goodput.limits == ["e2e<1ms"]
-    assert describe(goodput) == "goodput>=95%: missed: 0.00 % (110 requests; limits for each request: e2e<1ms)"
+    assert describe(goodput) == "goodput>=95%: missed: 0 % (110 requests; limits for each request: e2e<1ms)"
 
 
 def test_a_share_says_whether_it_is_certain() -> None:
@@ -201,7 +201,7 @@ def test_a_share_says_whether_it_is_certain() -> None:
     assert (low.met, low.certified) == (True, True)
     assert (none.met, none.certified, none.bound) == (True, False, pytest.approx(1 - 0.01 ** (1 / 110)))
     assert (few.met, few.certified) == (True, True)
-    assert "99 % confidence bound 4.10 % misses the limit" in describe(none)
+    assert "99 % confidence bound 4.1 % misses the limit" in describe(none)
 
 
 def test_no_requests_meet_nothing() -> None:
@@ -252,7 +252,7 @@ def test_a_speed_is_limited_from_below() -> None:
     # With 99 %, the true p1 of 1,000 values is not below the second smallest.
     assert found[0].bound == pytest.approx(values_above(1000, 99), rel=1e-3)
     assert (found[0].certified, found[0].needs) == (False, None)
-    assert describe(found[0]).startswith("tokens_per_user:p1>9/s: met: 10.00/s (1,000 samples; 99 % confidence bound")
+    assert describe(found[0]).startswith("tokens_per_user:p1>9/s: met: 10.0/s (1,000 samples; 99 % confidence bound")
     few = evaluate(
         slos[:1], histograms={"output_tokens_per_user_ok": histogram(values[:100])}, outcomes={}, good=0, rates=rates()
     )
@@ -278,3 +278,23 @@ def test_an_slo_without_a_value_says_what_was_missing() -> None:
         "uncached_input_tokens>1/s: missed (no usage has cached_tokens, or too few requests ended)",
     ]
     assert not any(result.met for result in found)
+
+
+@pytest.mark.parametrize(
+    ("metric", "statistic", "limit", "value", "text"),
+    [
+        ("ttft", "p99", 0.3, 0.412, "412 ms"),
+        ("ttft", "p99", 0.3, 0.30004, "300.04 ms"),
+        ("ttft", "p99", 0.3, 0.3, "300 ms"),
+        ("error", "share", 0.01, 0.0104, "1.04 %"),
+        ("error", "share", 0.01, 0.02, "2.0 %"),
+        ("requests", "rate", 35.0, 35.0049, "35.0049/s"),
+        ("output_tokens_per_user", "p1", 9.0, 10.0, "10.0/s"),
+    ],
+)
+def test_a_value_beyond_its_limit_does_not_look_like_the_limit(
+    metric: str, statistic: str, limit: float, value: float, text: str
+) -> None:
+    result = SloResult(text="slo", metric=metric, statistic=statistic, limit=limit, n=700, value=value, met=False)
+    assert result.text_of(value) == text
+    assert f": missed: {text} (" in describe(result)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from rejoinder.model.metrics import format_change_figure
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import ChangeResult, Repeat, Validity
 from rejoinder.reports import render_html, render_markdown
 from rejoinder.reports.parts.load import PART as LOAD
 from rejoinder.reports.parts.repeats import PART as REPEATS
-from rejoinder.reports.parts.repeats import format_figure
 
 
 def test_every_repeat_has_a_row_and_a_dot(examples: ModuleType, report_of: Any) -> None:
@@ -99,4 +99,4 @@ def test_many_figures_and_repeats_are_bounded(loads: ModuleType, report_of: Any,
     [("ttft:p99", 0.0123, "12.3 ms"), ("goodput", 0.5, "50.0 %"), ("requests", 2.5, "2.50/s"), ("goodput", None, "–")],
 )
 def test_figures_have_their_unit(figure: str, value: float | None, text: str) -> None:
-    assert format_figure(figure, value) == text
+    assert format_change_figure(figure, value) == text

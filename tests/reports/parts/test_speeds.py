@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from rejoinder.model.metrics import format_change_figure
 from rejoinder.reports import render_comparison, render_csv
 from rejoinder.reports.diff import diff_runs
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.parts.objectives import PART as OBJECTIVES
-from rejoinder.reports.parts.repeats import format_figure
 from rejoinder.reports.parts.speeds import PART as SPEEDS
 
 
@@ -71,5 +71,5 @@ def test_request_lines_and_csv_have_the_speed(loads: ModuleType, run_of: Any) ->
 
 
 def test_a_change_of_a_speed_is_shown_per_second() -> None:
-    assert format_figure("output_tokens_per_user:p1", 40.0) == "40.0/s"
-    assert format_figure("ttft:p99", 0.04) == "40.0 ms"
+    assert format_change_figure("output_tokens_per_user:p1", 40.0) == "40.0/s"
+    assert format_change_figure("ttft:p99", 0.04) == "40.0 ms"
