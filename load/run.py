@@ -113,8 +113,8 @@ class LoadResult:
     """The results of a load run, the same as the sample lines in the run file.
 
     ``load`` is the ``load`` line. ``histograms`` hold the distributions by metric, over answered requests;
-    those of good requests alone have the suffix ``_ok``. ``probes`` are the results of the disconnect probes, if they
-    ran. ``warnings`` are sentences for people.
+    those of requests that succeeded have the suffix ``_ok``. ``probes`` are the results of the disconnect probes, if
+    they ran. ``warnings`` are sentences for people.
     """
 
     started: int

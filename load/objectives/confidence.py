@@ -83,19 +83,23 @@ def values_needed(percent: float) -> int:
     return bisect_left(range(high), 1, key=lambda n: values_above(n, percent))
 
 
-def upper_bound(histogram: Histogram, percent: float) -> float | None:
+def upper_bound(histogram: Histogram, percent: float, strangers: int = 0) -> float | None:
     """Return the value in seconds that the true percentile does not exceed.
 
-    ``None`` with too few values, or where that value is one without a known end.
+    So many ``strangers`` are among the values and must not count; which they are is not known, so the smallest are
+    taken for them. ``None`` with too few values, or where the bound is a value without a known end.
     """
-    above = values_above(histogram.n, percent)
+    above = values_above(histogram.n - strangers, percent)
     figure = histogram.at_rank(histogram.n - above + 1) if above else None
     return None if figure is None or figure.at_least else figure.value
 
 
-def lower_bound(histogram: Histogram, percent: float) -> float | None:
-    """Return the value that the true percentile is not below, for more is better; ``None`` with too few values."""
-    below = values_above(histogram.n, 100 - percent)
+def lower_bound(histogram: Histogram, percent: float, strangers: int = 0) -> float | None:
+    """Return the value that the true percentile is not below, for more is better; ``None`` with too few values.
+
+    The largest values are taken for the ``strangers`` among them, as in :func:`upper_bound`.
+    """
+    below = values_above(histogram.n - strangers, 100 - percent)
     return value_of(histogram.at_rank(below)) if below else None
 
 

@@ -1,7 +1,8 @@
 """SLOs: limits that a run must meet, as ``--slo`` takes them, and their results.
 
-    ttft:p99<300ms      a percentile, the mean or the maximum of a latency, over the requests that succeeded and those
-                        without an end, which were longer than they were waited for
+    ttft:p99<300ms      a percentile, the mean or the maximum of a latency, over the requests that succeeded, those not
+                        checked against all rules included, and those without an end, which were longer than they were
+                        waited for
     ttft<300ms          a limit for each single request; goodput counts the requests within all such limits
     output_tokens_per_user:p1>20/s
                         a percentile up to p50, the mean or the minimum of a speed
@@ -239,6 +240,9 @@ def evaluate(
     SLO is met only where the value proves it: one that is ``at_least`` proves nothing below a limit. ``ended_early``:
     the run gave the requests in flight no time to end, so shares leave them out.
 
+    Times and speeds of responses that were not checked against all rules count. A rule may void some of them, so the
+    value is an estimate (``unjudged``), the bound takes the worst, and there is no value where all may be void.
+
     For a percentile or a share ``certified`` is whether ``bound``, beyond which the true figure is not with 99 % (early
     stopping for percentiles, Clopper and Pearson for shares), keeps the limit too; where there are too few values for a
     bound, ``needs`` says how many it takes.
@@ -252,7 +256,11 @@ def evaluate(
             value = getattr(rates, METRICS[slo.metric].rate_field)
             result = _result(slo, value, n=good if slo.metric == "goodput" else good_of(outcomes))
         else:
-            result = _of_time(slo, histograms.get(DISTRIBUTIONS[slo.metric].judged_by, Histogram()))
+            row = DISTRIBUTIONS[slo.metric]
+            # The distribution of all requests does not depend on whether they succeeded.
+            unsure = NONE_VOIDED if row.judged_by == row.name else voided
+            succeeded = unsure.estimate is not None and good_of(outcomes) > round(unsure.estimate)
+            result = _of_time(slo, histograms.get(row.judged_by, Histogram()), unsure, succeeded=succeeded)
         if slo.metric == "goodput":
             result.limits = RequestLimits(slos).texts
         results.append(result)
@@ -294,19 +302,26 @@ def _of_share(slo: Slo, outcomes: OutcomeCounts, good: int, voided: Voided) -> S
     return result
 
 
-def _of_time(slo: Slo, histogram: Histogram) -> SloResult:
+def _of_time(slo: Slo, histogram: Histogram, voided: Voided, *, succeeded: bool) -> SloResult:
+    """Return the result of an SLO on a time or speed; ``succeeded``: some requests did, as far as that is known."""
+    if voided.unchecked and not (succeeded or histogram.unended):
+        histogram = Histogram()
     if slo.percent is not None:
         figure = histogram.nearest_rank(slo.percent)
     else:
         figure = {"mean": histogram.mean, "min": histogram.at_rank(1)}.get(slo.statistic, histogram.longest)
     result = _result(slo, value_of(figure), histogram.n, at_least=figure is not None and figure.at_least)
     result.unended = histogram.unended
+    if voided.unchecked:
+        result.unjudged, result.unjudged_bound = voided.unchecked, round(voided.most / voided.unchecked, 6)
     if slo.percent is None:
         return result
-    result.bound = (upper_bound if slo.at_most else lower_bound)(histogram, slo.percent)
+    # Of a metric with many values in a request nobody knows how many are of those that a rule voids.
+    strangers = histogram.n if DISTRIBUTIONS[slo.metric].pooled and voided.most else min(voided.most, histogram.n)
+    result.bound = (upper_bound if slo.at_most else lower_bound)(histogram, slo.percent, strangers)
     result.certified = result.bound is not None and slo.holds(result.bound)
     needed = values_needed(slo.percent if slo.at_most else 100 - slo.percent)
-    result.needs = needed if histogram.n < needed else None
+    result.needs = needed if histogram.n - strangers < needed else None
     return result
 
 

@@ -134,7 +134,18 @@ def _long_names(metrics: Sequence[Metric]) -> list[str]:
 def page_values(latencies: Latencies, report: ReportModel) -> dict[str, Any]:
     """Return the percentiles of the table, and what stands beside it and its rows."""
     estimates = {d.metric: estimate_text(report, row_of(d.metric)) for d in latencies.distributions}
-    return {"percentiles": PERCENTILES, "mark": _mark(report), "estimates": estimates}
+    return {
+        "percentiles": PERCENTILES,
+        "mark": _mark(report),
+        "estimates": estimates,
+        "unchecked": unchecked_text(report),
+    }
+
+
+def unchecked_text(report: ReportModel) -> str:
+    """Return how many of the requests that count as successful were not checked against all rules; empty for none."""
+    total = report.run.load
+    return f"{total.unjudged:,} of them not checked against all rules" if total and total.unjudged else ""
 
 
 def estimate_text(report: ReportModel, metric: Metric | None) -> str:

@@ -12,7 +12,7 @@ from rejoinder.model.metrics import SPEEDS, Metric, Place, row_of
 from rejoinder.model.samples import PERCENTILES, HistogramSample
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
-from rejoinder.reports.parts.latencies import ESTIMATED, estimate_text, terminal_rows
+from rejoinder.reports.parts.latencies import ESTIMATED, estimate_text, terminal_rows, unchecked_text
 from rejoinder.reports.parts.latencies import PART as LATENCIES
 from rejoinder.reports.terminal_text import FigureRow, align, fill
 
@@ -77,8 +77,14 @@ def page_values(speeds: list[Speed], report: ReportModel) -> dict[str, Any]:
     """Return the percentiles of the table, and what stands beside speeds of estimated tokens."""
     return {
         "percentiles": LOW_PERCENTILES,
-        "marks": {speed.title: estimate_text(report, speed.metric) for speed in speeds},
+        "marks": {speed.title: _marks(speed, report) for speed in speeds},
     }
+
+
+def _marks(speed: Speed, report: ReportModel) -> str:
+    """Return what stands below the title of a row."""
+    texts = [estimate_text(report, speed.metric), unchecked_text(report) if speed.only_ok else ""]
+    return ", ".join(filter(None, texts))
 
 
 def markdown(speeds: list[Speed], report: ReportModel, room: int) -> list[str]:

@@ -33,9 +33,13 @@ class Place(StrEnum):
 
 
 class Over(StrEnum):
-    """The requests whose values a distribution holds."""
+    """The requests whose values a distribution holds.
 
-    ANSWERED = "answered"  # and, in a second distribution with the suffix _ok, the good ones of them
+    Those that were not checked against all rules count as successful. Leaving them out would favour the moments of less
+    load, in which all are checked. The results of SLOs allow for the share of them that a rule voids.
+    """
+
+    ANSWERED = "answered"  # and, in a second distribution with the suffix _ok, those that succeeded
     ANSWERED_ONLY = "answered_only"  # without the second distribution
     ALL = "all"
 

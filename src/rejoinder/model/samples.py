@@ -347,7 +347,13 @@ class HistogramSample(Sample, tag="histogram", kw_only=True):
     flat: ClassVar[str] = "values"
     optional: ClassVar[tuple[str, ...]] = ("at_least",)
 
-    metric: Annotated[str, about("name of the metric; the suffix _ok restricts it to good requests")]
+    metric: Annotated[
+        str,
+        about(
+            "name of the metric; the suffix _ok restricts it to requests that succeeded, those not checked against all "
+            "rules included"
+        ),
+    ]
     values: Histogram
     unit: Annotated[
         Literal["us", "1e-6/s"], about("unit of the values: us for times (microseconds), 1e-6/s for speeds")

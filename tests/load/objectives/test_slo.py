@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rejoinder.errors import UsageError
-from rejoinder.load.objectives.confidence import values_above, values_needed
+from rejoinder.load.objectives.check_sample import Voided
+from rejoinder.load.objectives.confidence import lower_bound, upper_bound, values_above, values_needed
 from rejoinder.load.objectives.slo import RequestLimits, describe, evaluate, missed, parse_slo, parse_slos
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
@@ -298,3 +302,58 @@ def test_a_value_beyond_its_limit_does_not_look_like_the_limit(
     result = SloResult(text="slo", metric=metric, statistic=statistic, limit=limit, n=700, value=value, met=False)
     assert result.text_of(value) == text
     assert f": missed: {text} (" in describe(result)
+
+
+def test_the_bound_allows_for_responses_that_were_not_checked() -> None:
+    """Of 1,000 values at most 50 are of responses that a rule voids. The worst is that they are the fastest."""
+    values = [number / 1000 for number in range(1, 1001)]
+    slos = parse_slos(["ttft:p90<950ms", "ttft:max<2s", "itl:p90<950ms"])
+    histograms = {"ttft_ok": histogram(values), "itl_ok": histogram(values)}
+    outcomes = counts(ok=200, unjudged=800)
+    unsure = Voided(800, 20.0, 50)
+    found = evaluate(slos, histograms=histograms, outcomes=outcomes, good=1000, rates=rates(), voided=unsure)
+    assert [result.value for result in found] == [pytest.approx(0.9, rel=1e-3), 1.0, pytest.approx(0.9, rel=1e-3)]
+    assert found[0].bound == upper_bound(histogram(values[50:]), 90)
+    assert found[0].bound != upper_bound(histogram(values), 90)
+    assert "estimate: 800 not checked against all rules, at most 6.2 % of them break a rule" in describe(found[0])
+    # A gap is not tied to a request, so nothing bounds how many of them must not count.
+    assert (found[2].bound, found[2].certified) == (None, False)
+
+
+def test_where_the_sample_shows_no_success_a_latency_has_no_value() -> None:
+    histograms = {"ttft_ok": histogram([0.01] * 700)}
+    for unsure in (Voided(700, 700.0, 700), Voided(700, None, 700)):
+        outcomes = counts(nonconforming=284, unjudged=700)
+        (found,) = evaluate(
+            parse_slos(["ttft:p50<300ms"]),
+            histograms=histograms,
+            outcomes=outcomes,
+            good=700,
+            rates=rates(),
+            voided=unsure,
+        )
+        assert (found.value, found.met) == (None, False)
+        assert describe(found) == ("ttft:p50<300ms: cannot be known (700 responses were not checked against all rules)")
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.integers(1, 1000), min_size=70, max_size=300),
+    st.integers(0, 20),
+    st.sampled_from([50, 90]),
+    st.randoms(use_true_random=False),
+)
+def test_no_choice_of_the_values_that_must_not_count_breaks_the_bound(
+    values: list[int], strangers: int, percent: float, chance: random.Random
+) -> None:
+    whole = histogram([value / 1000 for value in values])
+    kept = histogram([value / 1000 for value in chance.sample(values, len(values) - strangers)])
+    highest, lowest = upper_bound(whole, percent, strangers), lower_bound(whole, 50, strangers)
+    within = upper_bound(kept, percent)
+    assert (highest is None) == (within is None)
+    # To the width of a bucket.
+    assert highest is None or within is None or highest >= 0.999 * within
+    above = lower_bound(kept, 50)
+    assert lowest is not None
+    assert above is not None
+    assert lowest <= 1.001 * above
