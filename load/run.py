@@ -114,7 +114,8 @@ class LoadResult:
 
     ``load`` is the ``load`` line. ``histograms`` hold the distributions by metric, over answered requests;
     those of requests that succeeded have the suffix ``_ok``. ``probes`` are the results of the disconnect probes, if
-    they ran. ``warnings`` are sentences for people.
+    they ran. ``warnings`` are sentences for people. ``shown`` says of each exchange that the run wrote, by its id, how
+    it ended and which rules it breaks.
     """
 
     started: int
@@ -124,6 +125,7 @@ class LoadResult:
     probes: list[ProbeSample] = field(default_factory=list)
     interrupted: bool = False
     warnings: list[str] = field(default_factory=list)
+    shown: dict[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> int:
@@ -206,6 +208,7 @@ class _Follower:
     last: dict[str, Any] = field(default_factory=dict)
     error: RejoinderError | None = None
     evidence: list[LoadEvidence] = field(default_factory=list)
+    shown: dict[str, str] = field(default_factory=dict)
     warm_up: WarmUp | None = None
     settled: int = 0
 
@@ -237,7 +240,9 @@ class _Follower:
         for one in stats.evidence:
             if keep_evidence(self.evidence, one.signature):
                 self.evidence.append(LoadEvidence(one.signature, problems=one.problems))
-                self.writer.exchange(Exchange.from_json(one.exchange))
+                exchange = Exchange.from_json(one.exchange)
+                self.shown[exchange.id] = one.signature
+                self.writer.exchange(exchange)
         self.spans.extend(stats.spans)
         stats.requests, stats.evidence, stats.spans = [], [], []
         self.stats.merge(stats)
@@ -662,6 +667,7 @@ class _Run:
             load=load,
             interrupted=self.interrupted,
             warnings=self.warnings,
+            shown=follower.shown,
         )
 
     def _failure_reported(self) -> str:

@@ -114,7 +114,7 @@ class ReportedFinding:
     shell script that sends all requests that it takes, empty where one is enough. ``fault`` says what is wrong with
     the request itself, ``replay`` is the command that reproduces the finding, and ``known`` says
     why a baseline expects it, empty when none does. ``defect`` is the id of the defect that it is one place of.
-    ``example`` is whether its count is not known.
+    ``example`` is whether its count is not known; ``run`` names the run of a search that it is an example from.
     """
 
     finding: Finding
@@ -129,6 +129,7 @@ class ReportedFinding:
     known: str = ""
     defect: str = ""
     example: bool = False
+    run: str = ""
 
     @property
     def reruns(self) -> str:
@@ -155,7 +156,7 @@ class ReportedFinding:
         """How often and where, in words."""
         cases = len(self.finding.cases)
         if self.example:
-            return "example"
+            return f"example from {self.run}" if self.run else "example"
         return f"{self.finding.count:,}×" + (f" in {plural(cases, 'case')}" if cases else "")
 
 
@@ -300,9 +301,14 @@ def _finding(finding: Finding, run: Run, anchors: Anchors, rule: Rule | None, li
     )
 
 
-def finding_under_load(finding: Finding, run: Run, anchors: Anchors, rule: Rule | None) -> ReportedFinding:
-    """Return a finding of a load, which no case reproduces, and of which only the rule's responses are counted."""
-    return replace(_finding(finding, run, anchors, rule), replay="", example=True)
+def finding_under_load(
+    finding: Finding, run: Run, anchors: Anchors, rule: Rule | None, step: str = ""
+) -> ReportedFinding:
+    """Return a finding of a load, which no case reproduces, and of which only the rule's responses are counted.
+
+    ``step`` names the run that it is from, where there were several.
+    """
+    return replace(_finding(finding, run, anchors, rule), replay="", example=True, run=step)
 
 
 def _why(known: Known) -> str:

@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from rejoinder.errors import RejoinderError
 from rejoinder.load.decide.regression import RegressionLimit, figures, judge, order
-from rejoinder.load.decide.search import EVIDENCE, KeptSamples, Runner
+from rejoinder.load.decide.run_evidence import KeptRun, RunEvidence
+from rejoinder.load.decide.search import Runner
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.samples import Repeat, Side, SloResult
@@ -52,8 +53,8 @@ def run_repeats(
         check_settings(settings)
         run = run_side
     sides: dict[Side, LoadSettings] = {"endpoint": settings, "against": against or settings}
-    room = [EVIDENCE]
-    done: list[tuple[LoadResult, KeptSamples]] = []
+    evidence = RunEvidence(sink)
+    done: list[tuple[LoadResult, KeptRun]] = []
     found: list[Repeat] = []
     failure: RejoinderError | None = None
     interrupted = False
@@ -62,15 +63,17 @@ def run_repeats(
         chosen = replace(sides[side], seed=settings.seed + number)
         if begin is not None:
             begin(chosen)
-        kept = KeptSamples(sink, room)
+        kept = evidence.begin()
         try:
             result = run(chosen, kept)
         except RejoinderError as error:
+            evidence.write(kept)
             if not done:
                 raise
             failure = error
             break
         load = result.load
+        evidence.write(kept, result)
         repeat = Repeat(
             of=side,
             repeat=number,
@@ -78,6 +81,9 @@ def run_repeats(
             outcomes=result.outcomes,
             verdict=result.verdict,
             figures=figures(result.histograms, load.rates, result.outcomes, load.good, changes),
+            judged=load.judged,
+            broken=load.broken,
+            conformance=load.conformance,
         )
         found.append(repeat)
         sink.sample(repeat)
@@ -104,7 +110,7 @@ def run_repeats(
 
 def _finish(
     sink: Sink,
-    done: list[tuple[LoadResult, KeptSamples]],
+    done: list[tuple[LoadResult, KeptRun]],
     repeats: list[Repeat],
     baseline: Sequence[dict[str, float]],
     changes: Sequence[RegressionLimit],

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Final
 
 from rejoinder.errors import RejoinderError, UsageError
 from rejoinder.formatting import plural
+from rejoinder.load.decide.run_evidence import KeptRun, RunEvidence
 from rejoinder.load.options import MAX_CONCURRENCY
 from rejoinder.load.run import LoadResult, Sink
 from rejoinder.load.settings import LoadSettings
-from rejoinder.model.exchange import Exchange
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import OUTCOMES, RequestOutcome, bad_of, unlimited_bad_of
-from rejoinder.model.samples import LoadSample, Sample, SearchResult, SearchStep, SloResult, Validity, step_latencies
+from rejoinder.model.samples import SearchResult, SearchStep, SloResult, Validity, step_latencies
 
 MAX_LEVEL: Final = 512
 MAX_STEPS: Final = 64
@@ -32,8 +32,6 @@ KNEE: Final = 0.9
 """The knee is the least load that brings this share of the greatest throughput."""
 _NO_GAIN: Final = 1.05
 _TOLERATED: Final = 0.01
-EVIDENCE: Final = 20
-"""The most exchanges that all steps together write to the run file."""
 
 Runner = Callable[[LoadSettings, Sink], LoadResult]
 """Runs one step."""
@@ -44,24 +42,6 @@ class StepFailedError(Exception):
 
     The search's ``failure`` or ``silence`` says why.
     """
-
-
-@dataclass(slots=True)
-class KeptSamples:
-    """Keeps the sample lines of a step until it is known whether they are wanted; exchanges go on at once."""
-
-    sink: Sink
-    room: list[int]
-    samples: list[Sample] = field(default_factory=list)
-
-    def sample(self, sample: Sample) -> None:
-        if not isinstance(sample, LoadSample):
-            self.samples.append(sample)
-
-    def exchange(self, exchange: Exchange) -> None:
-        if self.room[0]:
-            self.room[0] -= 1
-            self.sink.exchange(exchange)
 
 
 class SearchRun:
@@ -76,8 +56,8 @@ class SearchRun:
         self._sink = sink
         self._run = run
         self._on_step = on_step
-        self._room = [EVIDENCE]
-        self._chosen: tuple[LoadResult, KeptSamples] | None = None
+        self._evidence = RunEvidence(sink)
+        self._chosen: tuple[LoadResult, KeptRun] | None = None
 
     @property
     def over(self) -> bool:
@@ -99,15 +79,17 @@ class SearchRun:
         not sustain the load, empty where it did, and whether the run could not test that. ``confirms`` marks the run
         that confirms a result.
         """
-        kept = KeptSamples(self._sink, self._room)
+        kept = self._evidence.begin()
         try:
             result = self._run(settings, kept)
         except RejoinderError as error:
+            self._evidence.write(kept)
             if self._chosen is None:
                 raise
             # What the steps before have shown is not given up for this one.
             self.failure = error.message
             raise StepFailedError from error
+        self._evidence.write(kept, result)
         step = step_figures(result)
         step.concurrency, step.rate, step.repeat = settings.concurrency, settings.rate, repeat
         if judge is not None:
@@ -182,6 +164,9 @@ def step_figures(result: LoadResult) -> SearchStep:
         slos=result.load.slos,
         met=keeps(result) if result.load.slos else None,
         duration=result.load.issued,
+        judged=result.load.judged,
+        broken=result.load.broken,
+        conformance=result.load.conformance,
         stationarity=result.load.stationarity,
     )
 

@@ -140,7 +140,7 @@ def _said_of_figures(report: ReportModel, load: LoadSummary) -> Said:
         return Severity.FAIL, "Ended early", load.aborted, f"{load.succeeded_text}.", *rest
     if load.intolerable:
         found = report.get(CONFORMANCE)
-        rules = [rule.id for rule in found.voiding] if found and load.only_nonconforming else []
+        rules = found.voiding if found and load.only_nonconforming else []
         broken = f" ({join_list(rules, 3)})" if rules else ""
         return Severity.FAIL, f"{load.failed_text}{broken}", *rest
     if load.missed:

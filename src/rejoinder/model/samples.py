@@ -262,6 +262,18 @@ class Stationarity(Struct, kw_only=True, omit_defaults=True):
         return next((one.growth for one in self.departures if one.kind == "queue"), None)
 
 
+class RuleUnderLoad(Struct, kw_only=True, omit_defaults=True):
+    """A MUST rule that checked responses of a load broke."""
+
+    rule: Annotated[str, about("id of the rule")]
+    responses: Annotated[Count, about("checked responses that broke it")]
+    voided: Annotated[Count, about("of these, responses that it voids, so that they do not count as successes")] = 0
+    known: Annotated[Count, about("of these, responses in which all its problems are known failures")] = 0
+    problems: Annotated[
+        list[dict[str, Any]], about("some of the problems, each as a finding has it, in exchanges of this file")
+    ] = []
+
+
 class SearchStep(Sample, tag="step", kw_only=True):
     """The figures of one step of a search; ``latencies`` holds the percentiles of ``metrics.toml`` for steps."""
 
@@ -293,6 +305,9 @@ class SearchStep(Sample, tag="step", kw_only=True):
         about("whether the step could not test the load: it was too short, or the load generator was the bottleneck"),
     ] = False
     confirms: Annotated[bool, about("whether the step is the longer run that confirms the result")] = False
+    judged: Annotated[Count, about("responses that were checked against all rules")] = 0
+    broken: Annotated[Count, about("checked responses that broke a MUST rule")] = 0
+    conformance: Annotated[list[RuleUnderLoad], about("the MUST rules that checked responses broke")] = []
 
     @property
     def level(self) -> float:
@@ -329,6 +344,9 @@ class Repeat(Sample, tag="step", kw_only=True):
     figures: Annotated[
         dict[str, Number], about("metric:statistic in seconds, rates per second, and goodput as a share")
     ]
+    judged: Annotated[Count, about("responses that were checked against all rules")] = 0
+    broken: Annotated[Count, about("checked responses that broke a MUST rule")] = 0
+    conformance: Annotated[list[RuleUnderLoad], about("the MUST rules that checked responses broke")] = []
 
 
 class ProbeSample(Sample, tag="probe", kw_only=True):
@@ -537,18 +555,6 @@ class ChangeResult(Struct, kw_only=True, omit_defaults=True):
     change: Annotated[Number | None, about("share by which the figure changed", "share")] = None
     p: Annotated[Share | None, about("p-value of the change in its direction (permutation test)")] = None
     p_limit: Annotated[Share | None, about("p-value against a change beyond the limit")] = None
-
-
-class RuleUnderLoad(Struct, kw_only=True, omit_defaults=True):
-    """A MUST rule that checked responses of a load broke."""
-
-    rule: Annotated[str, about("id of the rule")]
-    responses: Annotated[Count, about("checked responses that broke it")]
-    voided: Annotated[Count, about("of these, responses that it voids, so that they do not count as successes")] = 0
-    known: Annotated[Count, about("of these, responses in which all its problems are known failures")] = 0
-    problems: Annotated[
-        list[dict[str, Any]], about("some of the problems, each as a finding has it, in exchanges of this file")
-    ] = []
 
 
 class WarmUp(Struct, kw_only=True):
