@@ -248,9 +248,8 @@ class RunOptions:
         metavar="TIME", parse=seconds, bounds=(0, MAX_DURATION), shown_default="the value of --timeout")
     warm_up: str = option("", OptionGroup.SCHEDULE,
         "Send the same load first, for a time or a number of requests, without measuring it. Examples: 30s, 100. Every "
-        "run of a search or of --repeats has its own warm-up.",
-        metavar="TIME|N", locust=False, workload=True, excludes=("trace",),
-        excludes_hint="A trace cannot be replayed twice: its prompts would be in the caches of the endpoint.")
+        "run of a search or of --repeats has its own warm-up. That of a trace ends with the trace at the latest.",
+        metavar="TIME|N", workload=True)
     seed: int = option(0, OptionGroup.SCHEDULE, "Seed for random choices.", metavar="N", shown_default="0")
     profile: str = option("", OptionGroup.WORKLOAD,
         "Workload: a built-in profile (see --list-profiles) or your own TOML file. Options override its values.",

@@ -478,7 +478,8 @@ class _Run:
             for name, value in os.environ.items()
             if not name.startswith(("LOCUST_", ENVIRONMENT_PREFIX)) and name != "PYTHONINSPECT"
         }
-        environment |= self.settings.to_environment()
+        # The warm-up is a run of its own.
+        environment |= replace(self.settings, warm_up="").to_environment()
         environment |= {"LOCUST_HOST": self.settings.url, OUTPUT_VARIABLE: str(self.output)}
         environment |= {CONTROL_VARIABLE: str(control), PARENT_VARIABLE: str(os.getpid())}
         if self.key is not None:

@@ -163,7 +163,7 @@ class LoadSettings(RunOptions):
     def for_warm_up(self) -> LoadSettings | None:
         """Return the settings of the warm-up, which sends other requests of the same kind; ``None`` without one.
 
-        Phases warm up at the rate with which they begin.
+        Phases warm up at the rate with which they begin, a trace with its beginning, or the whole of it.
         """
         length, requests = warm_up_length(self.warm_up)
         if length is None and requests is None:
@@ -181,6 +181,12 @@ class LoadSettings(RunOptions):
         )
         if self.phases:
             settings = replace(settings, phases="", rate=max(MIN_RATE, parse_phases(self.phases)[0].begin))
+        if self.trace:
+            whole = settings.natural_duration() or settings.duration
+            entries = len(read_trace(self.trace))
+            settings = replace(
+                settings, duration=min(settings.duration, whole), requests=min(requests or entries, entries)
+            )
         return settings
 
     @property

@@ -123,6 +123,7 @@ class Coordinator(ABC):
         settings.check_rate_limit()
         parse_slos(settings.slos)
         next(settings.schedule(), None)
+        settings.for_warm_up()
         self.settings = settings
         return settings
 
@@ -171,7 +172,13 @@ class _CoordinatedRun:
     """When requests in flight are cut off, as ``time.monotonic`` counts, once the run is ending."""
     planned: bool = False
     """Whether the run ended when it was to end: its time was over, all of its requests had ended, or it was stopped."""
+    warming_up: bool = False
+    """Whether it is the warm-up of a run."""
+    interrupted: bool = False
+    """Whether somebody stopped the warm-up."""
     waiting: set[str] = field(default_factory=set)
+    spent: Any = field(default_factory=gevent.event.Event)
+    """Set when a warm-up is to end: its requests have ended, or somebody stops it."""
     done: Any = field(default_factory=gevent.event.Event)
 
     def seconds(self, clock: int) -> float:
@@ -209,7 +216,27 @@ class _Leader(Coordinator):
 
     @abstractmethod
     def _start(self, settings: LoadSettings) -> None:
-        """Begin the run, in a greenlet of its own."""
+        """Begin the run, after its warm-up, in a greenlet of its own."""
+
+    def _warm_up(self, settings: LoadSettings, begin: Callable[[_CoordinatedRun], None]) -> bool:
+        """Send the warm-up, if there is one, and wait until its requests have ended, as those of a run are waited for.
+
+        ``begin`` begins it in all processes. Returns whether the run may begin: nobody stopped its warm-up.
+        """
+        warm_up = settings.for_warm_up()
+        if warm_up is None:
+            return True
+        run = self.run = _CoordinatedRun(warm_up, perf_counter_ns() + 2 * _LEAD, warming_up=True)
+        try:
+            begin(run)
+            run.spent.wait(max(0.0, warm_up.duration - run.seconds(perf_counter_ns())))
+            run.stopped_at = run.stopped_at or perf_counter_ns()
+            self._finish(run, self._drain_of(warm_up))
+            self.output.log_warm_up()
+        finally:
+            self.output.clear()
+            run.done.set()
+        return not run.interrupted
 
     @abstractmethod
     def _finish(self, run: _CoordinatedRun, drain: float) -> None:
@@ -283,6 +310,15 @@ class _Leader(Coordinator):
     def _on_test_stopping(self, **_: Any) -> None:
         run = self.run
         if run is None:
+            return
+        if run.warming_up:
+            # The greenlet that began it ends it, and does not begin the run.
+            run.interrupted = True
+            run.spent.set()
+            self._hurry_up(INTERRUPT_DRAIN)
+            run.done.wait()
+            logger.warning("rejoinder: stopped in the warm-up, so nothing was measured")
+            self.environment.process_exit_code = ExitCode.NOT_TESTED
             return
         if run.stopped_at:
             # Whoever stops it once more, such as Locust's own handlers, must not end the process before the first does.
@@ -359,7 +395,13 @@ class SingleProcess(_Sender, _Leader):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.generator = self._make_generator(self.output.report, lambda: gevent.spawn(self._end))
+        self.generator = self._make_generator(self.output.report, self._on_spent)
+
+    def _on_spent(self) -> None:
+        if self.run is not None and self.run.warming_up:
+            self.run.spent.set()
+        else:
+            gevent.spawn(self._end)
 
     def _on_lost(self) -> None:
         gevent.spawn(self._stop)
@@ -370,6 +412,8 @@ class SingleProcess(_Sender, _Leader):
         except RejoinderError as error:
             logger.error("%s", error)
             self._stop()
+            return
+        if not self._warm_up(settings, lambda run: self.generator.begin(run.t0, 0, 1, warm_up=True)):
             return
         run = self.run = _CoordinatedRun(settings, perf_counter_ns() + _LEAD)
         self.generator.begin(run.t0, 0, 1)
@@ -427,14 +471,26 @@ class Master(_Leader):
             logger.error("No Locust worker is ready, so no requests are sent. Check the workers' logs.")
             self._stop()
             return
-        run = self.run = _CoordinatedRun(settings, perf_counter_ns() + 2 * _LEAD, waiting=set(clients))
+        if not self._warm_up(settings, lambda run: self._begin(run, clients)):
+            return
+        if self.run is not None:
+            # Locust's rates count from the end of the warm-up, and a worker may have died in it.
+            self.environment.stats.reset_all()
+            clients = [client for client in clients if client in self._alive()]
+        run = self.run = _CoordinatedRun(settings, perf_counter_ns() + 2 * _LEAD)
+        self._begin(run, clients)
+        self._announce(run, len(clients))
+
+    def _begin(self, run: _CoordinatedRun, clients: list[str]) -> None:
+        """Let the workers begin a run, or its warm-up."""
+        run.waiting = set(clients)
         self._spent.clear()
         self._all_done.clear()
+        self._reported.clear()
         for index, client in enumerate(clients):
-            message = {"t0": run.t0, "index": index, "count": len(clients)}
+            message = {"t0": run.t0, "index": index, "count": len(clients), "warm_up": run.warming_up}
             self.runner.send_message("rejoinder_begin", message, client_id=client)
-        self._announce(run, len(clients))
-        if settings.requests is not None:
+        if run.settings.requests is not None:
             gevent.spawn(self._stop_when_spent, run)
 
     def _stop_when_spent(self, run: _CoordinatedRun) -> None:
@@ -442,7 +498,10 @@ class Master(_Leader):
         while self.run is run and not run.stopped_at:
             gevent.sleep(_WATCH_EVERY)
             if not (run.waiting & self._alive()) - self._spent:
-                self._end()
+                if run.warming_up:
+                    run.spent.set()
+                else:
+                    self._end()
                 return
 
     def _alive(self) -> set[str]:
@@ -525,9 +584,9 @@ class Worker(_Sender):
         else:
             self.runner.quit()
 
-    def _begin(self, t0: int, index: int, count: int) -> None:
+    def _begin(self, t0: int, index: int, count: int, warm_up: bool) -> None:
         self.generator.ready()
-        self.generator.begin(t0, index, count)
+        self.generator.begin(t0, index, count, warm_up=warm_up)
 
     def _on_finish(self, msg: Any, **_: Any) -> None:
         check = self.generator.finish(msg.data["drain"])

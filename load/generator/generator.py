@@ -12,7 +12,7 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter_ns, process_time
 from typing import Any, Final
 from urllib.parse import quote
@@ -74,7 +74,10 @@ class RequestFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is made of the settings before a run: where and what to send, and who analyses it."""
+    """What is made of the settings before a run: where and what to send, and who analyses it.
+
+    ``measured`` is whether Locust's own statistics count the requests, which they do but for a warm-up.
+    """
 
     settings: LoadSettings
     address: Address
@@ -84,6 +87,7 @@ class Setup:
     context: ssl.SSLContext | None
     analysis: AnalysisClient
     request: RequestOptions
+    measured: bool = True
 
 
 class Generator:
@@ -112,6 +116,7 @@ class Generator:
         self._on_spent = on_spent
         self._on_lost = on_lost
         self._setup: Setup | None = None
+        self._warm_up: Setup | None = None
         self._run: GeneratorRun | None = None
         self._begun = gevent.event.AsyncResult()
         self._users = 0
@@ -172,18 +177,28 @@ class Generator:
             analysis,
             request,
         )
+        warm_up = settings.for_warm_up()
+        self._warm_up = None
+        if warm_up is not None:
+            source = RequestSource(warm_up)
+            self._warm_up = replace(self._setup, settings=warm_up, source=source, measured=False)
 
     def ready(self) -> bool:
         """Wait until requests can be sent; return whether they can."""
         return self._setup is not None and self._setup.analysis.wait_ready()
 
-    def begin(self, t0: int, index: int, count: int) -> None:
-        """Begin a run at a clock reading, as process ``index`` of ``count``; :meth:`prepare` must come before."""
-        if self._setup is None:
+    def begin(self, t0: int, index: int, count: int, *, warm_up: bool = False) -> None:
+        """Begin a run at a clock reading, as process ``index`` of ``count``; :meth:`prepare` must come before.
+
+        ``warm_up``: begin the warm-up of the run, which comes first and ends with :meth:`finish` as a run does.
+        """
+        setup = self._warm_up if warm_up else self._setup
+        if setup is None:
             raise RuntimeError("a run begins before it was prepared")
-        self._run = GeneratorRun(
-            self._setup, self.environment, self.permit, self.record, t0, index, count, self._on_spent
-        )
+        if not warm_up and self._warm_up is not None:
+            # Locust's rates count from here, not from the beginning of the warm-up.
+            self.environment.stats.reset_all()
+        self._run = GeneratorRun(setup, self.environment, self.permit, self.record, t0, index, count, self._on_spent)
         self._run.begin()
         self._begun.set(self._run)
         self._run.report_spent()
@@ -202,6 +217,7 @@ class Generator:
             return SelfCheck()
         if self.running and not self._run.stopping:
             self._run.finish(self._run.settings.drain_seconds if drain is None else drain)
+            self._run.ended = True
             self._begun = gevent.event.AsyncResult()
         return self._run.check
 
@@ -247,6 +263,8 @@ class GeneratorRun:
     failed: int = 0
     in_flight: set[Any] = field(default_factory=set)
     stopping: bool = False
+    ended: bool = False
+    """Whether all of its requests have ended and are accounted for."""
     deadline: float = float("inf")
     """When what is in flight is cut off, once the run is ending."""
     settings: LoadSettings = field(init=False)
@@ -487,6 +505,8 @@ class GeneratorRun:
         self.finished += 1
         ok = summary.outcome.row.good or summary.outcome is RequestOutcome.CANCELLED
         self.failed += not ok
+        if not self.setup.measured:
+            return
         name = self.setup.address.below("")
         hooks: Any = self.environment.events
         hooks.request.fire(

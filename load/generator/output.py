@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import RawIOBase
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from rejoinder.load.objectives.slo import describe, missed
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.metrics import Metric, Place, rows_shown
+from rejoinder.model.outcomes import RequestOutcome
 
 logger = logging.getLogger("rejoinder.load")
 
@@ -102,6 +103,11 @@ class Output:
         stats.requests, stats.spans, stats.evidence, stats.streams = [], [], [], []
         self._stats.merge(stats)
 
+    def log_warm_up(self) -> None:
+        """Log how many requests a warm-up in plain Locust sent, and how they ended."""
+        started = plural(sum(check.started for check in self._checks), "request")
+        logger.info("rejoinder: warm-up: %s, not measured: %s", started, _list(self._stats.outcomes))
+
     def log_summary(self, settings: LoadSettings, issued: float) -> bool:
         """Log the result of a run in plain Locust, whose own table has neither gaps nor outcomes.
 
@@ -111,8 +117,7 @@ class Output:
         line = load_line(stats, self._checks, settings, issued=issued)
         if line.unjudged:
             logger.info("rejoinder: %s", unjudged_sentence(line))
-        outcomes = ", ".join(f"{outcome} {count}" for outcome, count in line.outcomes.items())
-        logger.info("rejoinder: %s started: %s", plural(line.started, "request"), outcomes or "none")
+        logger.info("rejoinder: %s started: %s", plural(line.started, "request"), _list(line.outcomes))
         for metric in rows_shown(Place.PROGRESS):
             histogram = stats.histograms.get(metric.name)
             if histogram is not None:
@@ -121,6 +126,10 @@ class Output:
             logger.info("rejoinder: SLO %s", describe(result, line.no_rates))
         logger.info("rejoinder: load generator %s. %s", line.self_check.verdict, "; ".join(line.self_check.reasons))
         return not missed(line.slos)
+
+
+def _list(outcomes: Mapping[RequestOutcome, int]) -> str:
+    return ", ".join(f"{outcome} {count}" for outcome, count in outcomes.items()) or "none"
 
 
 def _write_whole(file: RawIOBase, data: bytes) -> None:

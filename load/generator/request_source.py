@@ -168,7 +168,7 @@ class Conversation:
         return text if self._source.form.input is InputForm.STRING else [{"role": "user", "content": text}]
 
     def _text(self, entry: TraceEntry | None, first: bool) -> str:
-        kind, generator = self.kind, self._generator
+        kind, generator, settings = self.kind, self._generator, self._source.settings
         parts = []
         if kind.prefix_tokens and first:
             # Sixteen bits are enough to tell prefixes of a pool apart.
@@ -179,7 +179,8 @@ class Conversation:
         if entry is not None and not kind.prompt:
             count = entry.input_tokens
             for block in entry.blocks[: (count - 1) // BLOCK_TOKENS]:
-                parts.append(filler_text(BLOCK_TOKENS, 104_729 * block))
+                # Another seed has other blocks: a warm-up, or a repetition, must not fill the caches for the next run.
+                parts.append(filler_text(BLOCK_TOKENS, 104_729 * block + settings.seed))
                 count -= BLOCK_TOKENS
         elif kind.input_tokens is not None:
             count = self._draw(kind.input_tokens, 1)

@@ -26,11 +26,11 @@ class ResponsesUser(User):
 
     @task
     def send(self) -> None:
-        """Send requests until the run ends."""
+        """Send requests until the run, or its warm-up, ends."""
         run = self._generator.wait_begun()
         if run.settings.mode == "closed":
             run.closed_loop(self._number)
-        # Locust stops its users when the run has been drained.
-        while self._generator.running:
+        # Locust stops its users when the run has been drained; after a warm-up the run comes.
+        while not run.ended:
             gevent.sleep(0.1)
         gevent.sleep(random.uniform(0.05, 0.15))
