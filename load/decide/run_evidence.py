@@ -31,7 +31,7 @@ class KeptRun:
     exchanges: list[Exchange] = field(default_factory=list)
 
     def sample(self, sample: Sample) -> None:
-        """Keep a line; the totals are those of the whole test, which whoever runs it writes."""
+        """Keep a line; the search or the repetitions write the totals."""
         if not isinstance(sample, LoadSample):
             self.samples.append(sample)
 

@@ -86,8 +86,8 @@ def values_needed(percent: float) -> int:
 def upper_bound(histogram: Histogram, percent: float, strangers: int = 0) -> float | None:
     """Return the value in seconds that the true percentile does not exceed.
 
-    So many ``strangers`` are among the values and must not count; which they are is not known, so the smallest are
-    taken for them. ``None`` with too few values, or where the bound is a value without a known end.
+    ``strangers`` is how many of the values must not count. Which they are is not known, so the smallest are taken for
+    them. ``None`` with too few values, or where the bound is a value without a known end.
     """
     above = values_above(histogram.n - strangers, percent)
     figure = histogram.at_rank(histogram.n - above + 1) if above else None

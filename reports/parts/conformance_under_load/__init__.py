@@ -30,7 +30,7 @@ _MOST_PLACES: Final = 3
 _MOST_FINDINGS: Final = 6
 """The most findings of one rule, for which an exchange is shown."""
 REPEAT: Final = "repeat"
-"""What tells repetitions apart, of which all have the same load."""
+"""What repetitions are numbered by; all of them have the same load."""
 _EVIDENCE_BUDGET: Final = 40_000
 """Bytes of requests, events and replies that the part may take on a page."""
 
@@ -93,7 +93,7 @@ class ConformanceUnderLoad:
     """What the check of responses under load found.
 
     ``broken`` of ``checked`` responses broke a rule; both are ``None`` for runs of older versions. Of several runs,
-    ``runs`` says how many they were (``6 steps``), and ``unit`` is what tells them apart: ``requests/s``,
+    ``runs`` says how many they were (``6 steps``), and ``unit`` is what they differ in: ``requests/s``,
     ``concurrency`` or ``repeat``. ``voiding`` are
     the rules that void responses in the run whose figures the report shows. ``others`` is what was found at the other
     endpoint of a comparison, in a sentence.
@@ -169,7 +169,7 @@ def read(report: ReportModel) -> ConformanceUnderLoad | None:
 
 
 def _runs(run: Run) -> tuple[list[LoadRun], list[LoadRun], str]:
-    """Return the runs of a search or of repetitions, those of the other endpoint, and what tells runs apart."""
+    """Return the runs of a search or of repetitions, those of the other endpoint, and what runs differ in."""
     total = run.load
     steps = total.search.steps if total and total.search else [] if total else run.samples_of(SearchStep)
     repeats = total.repeats if total else run.samples_of(Repeat)
