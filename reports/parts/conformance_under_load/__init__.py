@@ -94,9 +94,8 @@ class ConformanceUnderLoad:
 
     ``broken`` of ``checked`` responses broke a rule; both are ``None`` for runs of older versions. Of several runs,
     ``runs`` says how many they were (``6 steps``), and ``unit`` is what they differ in: ``requests/s``,
-    ``concurrency`` or ``repeat``. ``voiding`` are
-    the rules that void responses in the run whose figures the report shows. ``others`` is what was found at the other
-    endpoint of a comparison, in a sentence.
+    ``concurrency`` or ``repeat``. ``voiding`` are the rules that void responses in the run whose figures the report
+    shows. ``others`` is what was found at the other endpoint of a comparison, in a sentence.
     """
 
     rules: list[BrokenRule]
