@@ -35,7 +35,7 @@ class Curve(NamedTuple):
 class Point(NamedTuple):
     """A sign at a position in percent (y: from the top), with a label beside it.
 
-    ``shape`` is ``dot``, ``ring``, ``cross`` or ``diamond``.
+    ``shape`` is ``dot``, ``ring``, ``cross`` or ``diamond``. The label is to the left, or to the ``right``.
     """
 
     x: float
@@ -43,6 +43,7 @@ class Point(NamedTuple):
     shape: str
     style: str
     label: str = ""
+    right: bool = False
 
 
 class SignMeaning(NamedTuple):

@@ -84,7 +84,7 @@ class BrokenRule:
 
     def at(self, unit: str) -> str:
         """Return how often it was broken at which loads, or in which repeats: ``3 at 8, 12 at 16``."""
-        preposition = "in" if unit == REPEAT else "at"
+        preposition = "in repeat" if unit == REPEAT else "at"
         return join_list((f"{count:,} {preposition} {load}" for load, count in self.by_load.items()), _MOST_RUNS)
 
 
@@ -115,8 +115,9 @@ class ConformanceUnderLoad:
     def places(self) -> str:
         """In which of several runs the rules were broken most often, as a sentence; empty for a single run."""
         ranked = sorted(self.rules, key=lambda rule: -rule.responses) if self.runs else []
-        texts = [f"{rule.id} {rule.at(self.unit)}" for rule in ranked[:_MOST_PLACES]]
-        return f"Responses by {self.unit}: {'; '.join(texts)}." if texts else ""
+        texts = [f"{rule.id}: {rule.at(self.unit)}" for rule in ranked[:_MOST_PLACES]]
+        start = "" if self.unit == REPEAT else f"By {self.unit}: "
+        return f"{start}{'; '.join(texts)}." if texts else ""
 
 
 def _sentence(rules: Sequence[BrokenRule], checked: int | None, broken: int | None, runs: str = "") -> str:
@@ -174,7 +175,8 @@ def _runs(run: Run) -> tuple[list[LoadRun], list[LoadRun], str]:
     repeats = total.repeats if total else run.samples_of(Repeat)
     if steps:
         found = []
-        for number, step in enumerate(steps[:_MOST_STEPS], 1):
+        # By load, as the table of the steps has them; the number is that of the order in which they ran.
+        for number, step in sorted(enumerate(steps[:_MOST_STEPS], 1), key=lambda entry: entry[1].level):
             level = f"concurrency {step.level:,.4g}" if step.rate is None else f"{step.level:,.4g} requests/s"
             name = f"step {number} ({level})"
             found.append(LoadRun(name, f"{step.level:,.4g}", step.judged, step.broken, step.conformance))

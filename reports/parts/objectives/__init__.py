@@ -150,7 +150,8 @@ def _probe(probe: ProbeSample) -> Objective:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:+.1f} %".replace("-", "−")
+    text = f"{100 * value:+.1f} %".replace("-", "−")
+    return text[1:] if text[1:] == "0.0 %" else text
 
 
 def _verdict(result: SloResult, because: str) -> tuple[str, str, str]:

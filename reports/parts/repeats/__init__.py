@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from rejoinder.formatting import format_count, format_percent, one_line, plural
-from rejoinder.model.metrics import RATES, SHARES, Place, format_change_figure, rows_shown
+from rejoinder.formatting import format_count, format_percent, one_line, plural, uncapitalized
+from rejoinder.model.metrics import METRICS, RATES, SHARES, Place, format_change_figure, rows_shown
 from rejoinder.model.outcomes import good_of
 from rejoinder.model.samples import ChangeResult, Repeat
 from rejoinder.reports.charts import FigureTable
@@ -43,20 +43,31 @@ class RepeatsSummary:
 
     @property
     def table(self) -> FigureTable:
-        """The repeats, in the order in which they were run."""
-        names = (one_line(name, 60) for name in self.figures)
-        head = ["repeat", "endpoint", "requests", "succeeded", *names, "measurement"]
+        """The repeats, in the order in which they were run; with their endpoint where there are two."""
+        sides = ["endpoint"] if self._of_two else []
+        head = ["repeat", *sides, "requests", "succeeded", *map(_title, self.figures), "measurement"]
         return FigureTable(head, [self._row(repeat) for repeat in self.repeats])
+
+    @property
+    def _of_two(self) -> bool:
+        return any(repeat.of == "against" for repeat in self.repeats)
 
     def _row(self, repeat: Repeat) -> list[str]:
         return [
             str(repeat.repeat + 1),
-            "this endpoint" if repeat.of == "endpoint" else "baseline",
+            *(["this endpoint" if repeat.of == "endpoint" else "baseline"] if self._of_two else []),
             format_count(repeat.started),
             format_percent(good_of(repeat.outcomes), repeat.started),
             *(format_change_figure(name, repeat.figures.get(name)) for name in self.figures),
             repeat.verdict.value,
         ]
+
+
+def _title(figure: str) -> str:
+    """Return what a table calls a figure: ``TTFT p99`` for ``ttft:p99``."""
+    metric, _, statistic = figure.partition(":")
+    row = METRICS.get(metric)
+    return one_line(" ".join(filter(None, (uncapitalized(row.label) if row else metric, statistic))), 60)
 
 
 def read(report: ReportModel) -> RepeatsSummary | None:

@@ -55,7 +55,8 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
     times = [step.latencies[name] for step in steps for _, _, name in series if step.latencies.get(name, 0.0) > 0]
     if not times:
         return [first]
-    reached = Linear(max(search.throughput(step) for step in steps))
+    # With room for the signs at the right edge.
+    reached = Linear(1.05 * max(search.throughput(step) for step in steps))
 
     def across(throughput: float) -> float:
         return WIDTH - 10 * reached(throughput)
@@ -68,11 +69,13 @@ def _sweep_charts(search: SearchSummary) -> list[Chart]:
         if drawn is not None:
             curves.append(drawn)
             labelled = metric == series[0][2]
-            for step, (x, y) in zip(timed, drawn.values, strict=True):
+            for number, (step, (x, y)) in enumerate(zip(timed, drawn.values, strict=True)):
                 sign = "ring" if step is at else "dot"
                 names = [label_of(step)] if labelled else []
                 names += ["≥"] if metric in step.at_least else []
-                signs.append(Point(across(x) / 10, scale(y), sign, style, " ".join(names)))
+                # From where throughput falls the curve goes back to the left, where its label would be.
+                right = x > drawn.values[number + 1][0] if number + 1 < len(timed) else x < drawn.values[number - 1][0]
+                signs.append(Point(across(x) / 10, scale(y), sign, style, " ".join(names), right))
     second = Chart(
         f"Latency by {unit.lower()}",
         "Each point is one step, labelled with its concurrency. Further right and lower is better.",

@@ -172,7 +172,7 @@ def test_what_the_steps_of_a_search_broke_is_shown_together(
     sentence = (
         "15 of 60 checked responses in 3 steps break 2 MUST rules (EVT-02 ×15, ACC-04 ×2). ACC-04 voids responses."
     )
-    places = f"Responses by {unit}: EVT-02 3 at 8, 12 at 16; ACC-04 2 at 16."
+    places = f"By {unit}: EVT-02: 3 at 8, 12 at 16; ACC-04: 2 at 16."
     found = report_of(*samples)[CONFORMANCE]
     assert (found.sentence, found.places, found.voiding) == (sentence, places, [])
     for text in (screen(run), render_markdown(run).replace("\\", "")):
@@ -204,7 +204,7 @@ def test_what_repeats_broke_is_shown_together_and_the_other_endpoint_apart(
     run = replace(run_of(*samples), exchanges=[exchange_of(1), exchange_of(2)])
     found = report_of(*samples)[CONFORMANCE]
     assert found.sentence.startswith("2 of 40 checked responses in 2 repeats break 1 MUST rule (EVT-02 ×2).")
-    assert found.places == "Responses by repeat: EVT-02 1 in 1, 1 in 2."
+    assert found.places == "EVT-02: 1 in repeat 1, 1 in repeat 2."
     assert found.others.startswith("The other endpoint: 1 of 40 checked responses breaks 1 MUST rule (SSE-02 ×1).")
     text = words(run)
     assert "example from repeat 1" in text
