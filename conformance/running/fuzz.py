@@ -181,8 +181,6 @@ def _agreeing(body: dict[str, Any]) -> dict[str, Any]:
         ]
     if isinstance(body.get("tool_choice"), dict) or (not body.get("tools") and body.get("tool_choice") == "required"):
         del body["tool_choice"]
-    if body.get("background") is True:
-        body.pop("store", None)
     return body
 
 

@@ -28,6 +28,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from rejoinder.contract.exclusions import Exclusion, without_excluded
 from rejoinder.contract.nodes import Anything, Array, Field, Literal, Node, Object, Scalar, Schema, Union, parse
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._provider import direct, place
@@ -207,6 +208,8 @@ class Compiler:
             plan.limits = _FieldLimits(
                 node, {item.name: self.strategy(item.node, item.name) for item in node.fields if not item.required}
             )
+        plan.exclusions = node.exclusions
+        plan.keep = frozenset(item.name for item in required)
         return _objects(plan)
 
     def _map(self, node: Object) -> SearchStrategy[Any]:
@@ -361,6 +364,8 @@ class _Plan:
         self.optional: list[tuple[str, _ChoiceTable]] = []
         self.chosen: SearchStrategy[list[tuple[str, Any]]] | None = None
         self.limits: _FieldLimits | None = None
+        self.exclusions: tuple[Exclusion, ...] = ()
+        self.keep: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return self.name
@@ -379,4 +384,4 @@ def _objects(draw: st.DrawFn, plan: _Plan) -> dict[str, Any]:
         value.update(draw(plan.chosen))
     if plan.limits is not None:
         plan.limits.settle(draw, value)
-    return value
+    return without_excluded(value, plan.exclusions, plan.keep) if plan.exclusions else value

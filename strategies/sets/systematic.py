@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import combinations, zip_longest
 from typing import Any, Final
 from typing import Literal as Choice
@@ -21,6 +21,7 @@ from typing import Literal as Choice
 import jsonschema_rs
 from hypothesis.errors import InvalidArgument
 
+from rejoinder.contract.exclusions import without_excluded
 from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, flatten, strip
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._conversation import Item, arrange
@@ -303,7 +304,8 @@ def pairwise_cases(
 
     ``of`` takes the optional top-level fields, or the fields of every input item. ``levels`` are absent and value
     (``presence``), absent, null and value (``state``), or every instance (``value``). Pairs that contradict each other
-    (:data:`FORBIDDEN`) are left out. Raises ``hypothesis.errors.InvalidArgument`` for other words.
+    are left out: those of the dialect's parameter ``exclusive``, and a choice of a tool without tools. Raises
+    ``hypothesis.errors.InvalidArgument`` for other words.
     """
     if of not in ("request", "item") or levels not in ("presence", "state", "value"):
         raise InvalidArgument(f"of={of!r} is request or item, and levels={levels!r} presence, state or value")
@@ -321,7 +323,7 @@ def pairwise_cases(
                 intent=f"The endpoint takes {len(row)} fields together: {', '.join(row)}.",
                 tags=("field", "packed"),
             )
-            for number, row in enumerate(_pairs(factors, _forbidden))
+            for number, row in enumerate(_pairs(factors, partial(_contradict, root)))
         ]
     cases = []
     for name, node in _variants(root):
@@ -344,32 +346,15 @@ def _thinned(found: list[_Level], levels: str) -> list[_Level]:
     return list(kept.values())
 
 
-def _given(value: Any) -> bool:
-    return value is not ABSENT and bool(value)
-
-
-#: Pairs of top-level values that contradict each other: a field and a test of its value, twice. Sources: the fields'
-#: documentation (a response that is worked on in the background is stored; history is given in one way) and tools that
-#: are chosen without being declared.
-FORBIDDEN: Final[tuple[tuple[str, Callable[[Any], bool], str, Callable[[Any], bool]], ...]] = (
-    ("background", lambda value: value is True, "store", lambda value: value is False),
-    ("previous_response_id", _given, "previous_input_messages", _given),
-    (
-        "tool_choice",
-        lambda value: value == "required" or isinstance(value, dict),
-        "tools",
-        lambda value: not _given(value),
-    ),
-)
-
-
-def _forbidden(first: str, one: Any, second: str, other: Any) -> bool:
-    for a, wrong_a, b, wrong_b in FORBIDDEN:
-        if (first, second) == (a, b) and wrong_a(one) and wrong_b(other):
+def _contradict(root: Object, first: str, one: Any, second: str, other: Any) -> bool:
+    """Return whether two top-level fields have values that a request cannot have together."""
+    given = {first: one, second: other}
+    if given.keys() == {"tool_choice", "tools"}:
+        choice = given["tool_choice"]
+        if (choice == "required" or isinstance(choice, dict)) and given["tools"] in (ABSENT, None, []):
             return True
-        if (second, first) == (a, b) and wrong_a(other) and wrong_b(one):
-            return True
-    return False
+    body = {name: value for name, value in given.items() if value is not ABSENT}
+    return any(exclusion.applies(body) for exclusion in root.exclusions)
 
 
 def _pairs(factors: dict[str, list[_Level]], forbidden: Callable[[str, Any, str, Any], bool]) -> Iterator[Body]:
@@ -640,10 +625,26 @@ def _rows(root: Object) -> list[Body]:
     factors = {item.name: _factor(item, "packed") for item in root.fields if item.name != "input"}
     count = max((len(found) for found in factors.values()), default=1)
     rows: list[Body] = []
+    waiting: list[tuple[str, Any]] = []
     for index in range(count):
         chosen = {name: found[index if index < len(found) else 0].value for name, found in factors.items()}
-        rows.append(_sound(root, {name: copy.deepcopy(value) for name, value in chosen.items() if value is not ABSENT}))
-    return rows
+        row = {name: value for name, value in chosen.items() if value is not ABSENT}
+        kept = without_excluded(row, root.exclusions, _required(root))
+        waiting += [(name, value) for name, value in row.items() if name not in kept]
+        rows.append(kept)
+    while waiting:
+        # What others exclude comes in further rows, which have little besides.
+        row, left = _required(root), []
+        for name, value in waiting:
+            if name in row or any(one.applies({**row, name: value}) for one in root.exclusions):
+                left.append((name, value))
+            else:
+                row[name] = value
+        if len(left) == len(waiting):  # what every body has excludes the rest
+            break
+        rows.append(row)
+        waiting = left
+    return [_sound(root, copy.deepcopy(row)) for row in rows]
 
 
 def _sound(root: Object, body: Body) -> Body:

@@ -19,9 +19,6 @@ REFUSED = {
     r"tool_choice\.tools\[\d+\] is not among the tools\.": "Open Responses: allowed_tools names a subset of tools.",
     r"tool_choice is required, but there are no tools\.": "OpenAI's document: required asks for a call of a tool.",
     r"tool_choice\.tools is empty, but a call is required\.": "The same: no response without a tool can obey.",
-    r"background needs store to be true\.": "BGR-02: OpenAI's guide on background mode and vLLM refuse it.",
-    r"previous_response_id cannot be used together with conversation\.": "OpenAI's document excludes the two.",
-    r"structured_outputs cannot be used together with text\.format\.": "vLLM's request excludes the two.",
     r"tools\[\d+\]\.name must be 1 to 128 .*": "OpenAI's document limits the characters and the length of the name.",
 }
 """What a body may be refused for, with the sentence that says so; the schema cannot express it."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from jsonschema import Draft202012Validator
 
-from rejoinder.contract import SchemaVariant, request_schema
+from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, request_schema
 from rejoinder.strategies import (
     EndpointProfile,
     content_parts,
@@ -43,6 +43,14 @@ def valid(name: str, value: Any) -> bool:
 def test_requests_are_valid(body: dict[str, Any]) -> None:
     assert VALIDATOR.is_valid(body)
     json.dumps(body, allow_nan=False).encode("utf-8")
+
+
+@pytest.mark.slow(2)
+@settings(max_examples=300, deadline=None, phases=[Phase.generate])
+@given(st.sampled_from(dialect_names()).flatmap(lambda name: st.tuples(st.just(name), request_bodies(dialect=name))))
+def test_requests_have_no_fields_that_exclude_each_other(drawn: tuple[str, dict[str, Any]]) -> None:
+    name, body = drawn
+    assert not any(one.applies(body) for one in load_dialect(name).exclusions)
 
 
 @settings(max_examples=25, deadline=None)

@@ -22,6 +22,7 @@ from rejoinder.contract._rules import Rule, load_rules
 from rejoinder.contract._schemas import Schema, SchemaVariant, event_definitions, schema_of, variant_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Mark, Source, dialect_names
 from rejoinder.contract._vocabulary import fail
+from rejoinder.contract.exclusions import Exclusion
 from rejoinder.errors import UsageError, suggest
 from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.model.verdict import Level
@@ -86,11 +87,11 @@ class Dialect:
     ``title`` is a short noun phrase, ``label`` the name with the title behind it, ``summary`` one line that says who
     chooses the dialect.
     ``stream``, ``response`` and ``request`` hold the parameters that checks read (documented in
-    ``dialects/northstar.toml``); ``events`` maps every known event type to its :class:`EventSpec`. ``lineage``
-    names the dialect and those that it stands on, nearest first; ``family`` those of them whose rows of rules, faults
-    and freedoms apply here. ``operations`` are its operations beside create. ``verified`` names the product and version
-    that the dialect was checked against, ``not_run`` what of the dialect that version lacks. ``marks`` are what
-    endpoints of the dialect show of themselves.
+    ``dialects/northstar.toml``), ``exclusions`` what a request may not have together. ``events`` maps every known event
+    type to its :class:`EventSpec`. ``lineage`` names the dialect and those that it stands on, nearest first; ``family``
+    those of them whose rows of rules, faults and freedoms apply here. ``operations`` are its operations beside create.
+    ``verified`` names the product and version that the dialect was checked against, ``not_run`` what of the dialect
+    that version lacks. ``marks`` are what endpoints of the dialect show of themselves.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Dialect:
     stream: Mapping[str, Any]
     response: Mapping[str, Any]
     request: Mapping[str, Any]
+    exclusions: tuple[Exclusion, ...]
     events: Mapping[str, EventSpec]
     validators: Mapping[str, Validator] = field(repr=False)
     lineage: tuple[str, ...]
@@ -178,10 +180,11 @@ class Dialect:
         return item
 
     def _takes(self, item: Any) -> bool:
-        return self._possible_requests.is_valid({"model": "m", "input": [item]})
+        return self.possible_requests.is_valid({"model": "m", "input": [item]})
 
     @cached_property
-    def _possible_requests(self) -> Validator:
+    def possible_requests(self) -> Validator:
+        """The validator of requests that may be valid: the variant ``permissive`` of the request schema."""
         return Validator(variant_of(self._from, SchemaVariant.PERMISSIVE))
 
     @cached_property
@@ -330,6 +333,7 @@ def build(source: Source) -> Dialect:
         stream=source.parameters["stream"],
         response=source.parameters["response"],
         request=source.parameters["request"],
+        exclusions=source.exclusions,
         events=_events(schemas["events"], source.file),
         validators={"response": Validator(schemas["response"])},
         lineage=source.lineage,

@@ -48,6 +48,7 @@ from typing import Any, Final
 
 from rejoinder.contract._overlay import SCHEMAS
 from rejoinder.contract._vocabulary import fail
+from rejoinder.contract.exclusions import Exclusion, read_exclusions
 from rejoinder.errors import ContractError
 from rejoinder.formatting import one_line
 from rejoinder.input_file import parse_json_file, parse_toml, read_text
@@ -78,7 +79,8 @@ class Source:
     faults and freedoms apply here. ``parameters`` holds the merged tables; ``schemas`` the whole schemas that stand in
     place of the contract's, each with its file, and ``replaced`` the names of those that this file brings; ``base`` the
     dialect that it is based on; ``overlays`` the overlay tables with the file that each is from, outermost base first;
-    ``levels`` those of rules by id or pattern, the base's first; ``freedoms`` the lists ``add`` and ``remove``.
+    ``exclusions`` what the parameter ``exclusive`` lists; ``levels`` those of rules by id or pattern, the base's first;
+    ``freedoms`` the lists ``add`` and ``remove``.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Source:
     not_run: tuple[str, ...]
     marks: tuple[Mark, ...]
     parameters: Mapping[str, Mapping[str, Any]]
+    exclusions: tuple[Exclusion, ...]
     schemas: Mapping[str, tuple[str, Mapping[str, Any]]]
     replaced: frozenset[str]
     base: Source | None
@@ -243,6 +246,7 @@ def parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] =
         if key not in SCHEMAS or not isinstance(overlay, dict):
             raise fail(file, f"/overlay/{key}", key, f"it must be a table, one of {', '.join(SCHEMAS)}")
     schemas = {key: (path, _schema(path, content)) for key, path, content in schema_files}
+    parameters = {table: _table(file, table, raw, base) for table in TABLES}
     return Source(
         name=name,
         title=str(raw.get("title", name)),
@@ -255,7 +259,8 @@ def parse(file: str, text: str, schema_files: tuple[tuple[str, str, str], ...] =
         verified=str(raw.get("verified", "")),
         not_run=tuple(raw.get("not_run", ())),
         marks=tuple(_marks(file, raw)),
-        parameters={table: _table(file, table, raw, base) for table in TABLES},
+        parameters=parameters,
+        exclusions=read_exclusions(parameters["request"]["exclusive"], file),
         schemas={**(base.schemas if base else {}), **schemas},
         replaced=frozenset(schemas),
         base=base,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from typing import Any, Final
 from rejoinder.contract import DEFAULT_DIALECT, SchemaVariant, _source
 from rejoinder.contract._schemas import variant_of
 from rejoinder.contract._vocabulary import KEYWORDS, check, fail, reachable
+from rejoinder.contract.exclusions import Exclusion
 from rejoinder.errors import ContractError
 from rejoinder.validation import JSON_TYPES, escape_key, pointer_keys
 
@@ -92,7 +93,7 @@ class Object(Node):
     """An object with known ``fields``; ``extra`` describes the values of all other keys, ``None`` forbids them.
 
     ``smallest`` and ``largest`` limit the number of its properties, ``names`` is a string schema for their names (or
-    ``None``), ``dependent`` maps a field to the fields that it requires.
+    ``None``), ``dependent`` maps a field to the fields that it requires, ``exclusions`` are those of a request body.
     """
 
     fields: tuple[Field, ...]
@@ -101,6 +102,7 @@ class Object(Node):
     largest: int | None = None
     names: Node | None = None
     dependent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exclusions: tuple[Exclusion, ...] = ()
 
     @property
     def free(self) -> bool:
@@ -180,7 +182,7 @@ def request_nodes(variant: SchemaVariant = SchemaVariant.GENERATION, dialect: st
 def _request_nodes(source: _source.Source, variant: SchemaVariant) -> Object:
     node = parse(variant_of(source, variant), file="request.schema.json")
     assert isinstance(node, Object)
-    return node
+    return replace(node, exclusions=source.exclusions)
 
 
 def flatten(node: Node) -> tuple[Node, ...]:

@@ -39,7 +39,6 @@ from rejoinder.sandbox.endpoint.request_parsing import (
     check_page,
     conversation_id,
     read_json,
-    request_validator,
 )
 from rejoinder.sandbox.endpoint.sampling import check_constraint
 from rejoinder.sandbox.endpoint.store import Store, Stored
@@ -109,7 +108,6 @@ class Sandbox:
         self.min_tokens = min_tokens
         self.hold = hold
         self._clock = clock
-        self._validator = request_validator(dialect)
         self._lock = threading.Lock()
         self._ids = count()
         self._store = Store(self._new_id)
@@ -206,7 +204,7 @@ class Sandbox:
         for variation in variations:
             if variation.parsed is not None and isinstance(parsed, dict):
                 parsed = variation.parsed(parsed, info)
-        body = check_create(parsed, self._validator, MODELS)
+        body = check_create(parsed, self.dialect, MODELS)
         if "structured_outputs" in self.dialect.parameters:
             check_constraint(body)
         for variation in variations:
@@ -614,7 +612,7 @@ class Sandbox:
     def _input_tokens(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
         self._checked("input_tokens", request)
         body = _object(read_json(request))
-        body = check_create({**body, "input": body.get("input") or []}, self._validator, MODELS)
+        body = check_create({**body, "input": body.get("input") or []}, self.dialect, MODELS)
         with self._lock:
             resolved = self._resolve({**body, "request_id": None}, info, self._clock(), (), fails=False)
         for variation in variations:
@@ -624,7 +622,7 @@ class Sandbox:
         return self._reply(counted, info, variations)
 
     def _render(self, request: Request, info: RequestInfo, variations: Sequence[Variation]) -> Reply:
-        body = check_create(read_json(request), self._validator, MODELS)
+        body = check_create(read_json(request), self.dialect, MODELS)
         with self._lock:
             resolved = self._resolve(body, info, self._clock(), (), fails=False)
         for variation in variations:
@@ -643,7 +641,7 @@ class Sandbox:
         if "compact" not in self.dialect.operations:
             raise ApiError(404, "There is nothing at /v1/responses/compact.", code="not_found")
         body = self._checked("compact", request)
-        body = check_create({**body, "input": body.get("input") or []}, self._validator, MODELS)
+        body = check_create({**body, "input": body.get("input") or []}, self.dialect, MODELS)
         with self._lock:
             name = _hexes(f"{self.seed}/compaction/{next(self._ids)}")
             resolved = self._resolve({**body, "request_id": None}, info, self._clock(), variations, fails=False)

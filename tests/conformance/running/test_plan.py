@@ -48,6 +48,7 @@ def test_valid_bodies_are_valid_beyond_dispute(name: str, dialect: str) -> None:
             assert spec.sound_requests.errors(fit_body(body, spec.usual_form, {})) == []
             assert body["max_output_tokens"] >= load_dialect(dialect).request["min_output_tokens"]
             assert body["model"] == "m"
+            assert [one.text for one in spec.exclusions if one.applies(body)] == []
 
 
 def test_invalid_bodies_are_surely_invalid() -> None:

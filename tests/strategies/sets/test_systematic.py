@@ -10,11 +10,11 @@ import jsonschema_rs
 import pytest
 from hypothesis.errors import InvalidArgument
 
-from rejoinder.contract import SchemaVariant, request_schema
+from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, request_schema
 from rejoinder.strategies import Branches, EndpointProfile, each_choice, variants
 from rejoinder.strategies._conversation import called_by
 from rejoinder.strategies.profile import served
-from rejoinder.strategies.sets.systematic import FORBIDDEN, one_factor, pairwise_cases
+from rejoinder.strategies.sets.systematic import one_factor, pairwise_cases
 
 VALIDATOR = jsonschema_rs.Draft202012Validator(request_schema(SchemaVariant.GENERATION))
 PACKS: list[Any] = ["variant", "item", "all", 8, 1]
@@ -175,11 +175,21 @@ def test_pairwise_covers_every_pair_that_does_not_contradict_itself(levels: Any)
         (a, b) for a, b in combinations(names, 2) for i, j in product(found[a], found[b]) if (a, i, b, j) not in pairs
     }
     # Only fields that constrain each other may lack a pair of their levels.
-    constrained = {tuple(sorted((a, b))) for a, _, b, _ in FORBIDDEN}
-    assert missing <= constrained
+    exclusions = load_dialect().exclusions
+    assert missing <= {("tool_choice", "tools"), *(tuple(sorted(one.fields)) for one in exclusions)}
     for case in cases:
-        for a, wrong_a, b, wrong_b in FORBIDDEN:
-            assert not (a in case.body and b in case.body and wrong_a(case.body[a]) and wrong_b(case.body[b]))
+        assert not any(one.applies(case.body) for one in exclusions)
+        assert case.body.get("tools") or case.body.get("tool_choice") in (None, "auto", "none")
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_no_set_has_fields_together_that_exclude_each_other(dialect: str) -> None:
+    exclusions = load_dialect(dialect).exclusions
+    branches = Branches.of_dialect(dialect)
+    packed = each_choice("variant", dialect=dialect)
+    for cases in (packed, one_factor(dialect=dialect), pairwise_cases(dialect=dialect, levels="state")):
+        assert [(case.id, one.text) for case in cases for one in exclusions if one.applies(case.body)] == []
+    assert branches.report(case.body for case in packed).missing == []
 
 
 def test_pairwise_sets_stay_small() -> None:

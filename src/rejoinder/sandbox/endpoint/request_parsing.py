@@ -6,11 +6,10 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from rejoinder.contract import Operation, request_schema
+from rejoinder.contract import Dialect, Operation
 from rejoinder.model.exchange import Request
 from rejoinder.sandbox.endpoint.generate import is_choice
 from rejoinder.sandbox.endpoint.reply import ApiError, header
@@ -41,12 +40,6 @@ _PAGE: Final[Json] = {
 }
 
 
-@cache
-def request_validator(dialect: str) -> Validator:
-    """Return the validator of the create requests of a dialect."""
-    return Validator(request_schema(dialect=dialect))
-
-
 def read_json(request: Request) -> Any:
     """Return the parsed body; raises :class:`ApiError` when the body is not JSON or not sent as JSON."""
     media = header(request, "content-type").partition(";")[0].strip().lower()
@@ -69,8 +62,9 @@ def read_json(request: Request) -> Any:
     return value
 
 
-def check_create(body: Any, validator: Validator, models: tuple[str, ...]) -> Json:
+def check_create(body: Any, dialect: Dialect, models: tuple[str, ...]) -> Json:
     """Return the parsed body of a create request; raises :class:`ApiError` naming the first field that is wrong."""
+    validator = dialect.possible_requests
     if not validator.is_valid(body):
         raise _refused((validator.errors(_with_types(body)) or validator.errors(body))[0])
     for error in validator.errors(body):
@@ -90,10 +84,10 @@ def check_create(body: Any, validator: Validator, models: tuple[str, ...]) -> Js
             raise _invalid(name, f"must be at least {low:g}" + (f" and at most {high:g}" if high < math.inf else ""))
     _check_metadata(checked.get("metadata") or {})
     _check_tools(checked)
-    if checked.get("background") and checked.get("store") is False:
-        raise _invalid("background", "needs store to be true")
-    if checked.get("previous_response_id") is not None and checked.get("conversation") is not None:
-        raise _invalid("previous_response_id", "cannot be used together with conversation")
+    for exclusion in dialect.exclusions:
+        if exclusion.applies(checked):
+            what = f"These values exclude each other: {', '.join(exclusion.text.split())}."
+            raise ApiError(400, what, param=exclusion.fields[0], code="invalid_value")
     # In some dialects a request may have no input, which is an empty list to all that follows.
     return checked if checked.get("input") is not None else {**checked, "input": []}
 

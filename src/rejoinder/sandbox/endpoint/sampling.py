@@ -86,9 +86,6 @@ def check_constraint(body: Json) -> None:
     names = [name for name in _CONSTRAINTS if given.get(name) is not None]
     if len(names) != 1:
         raise ApiError(400, "Exactly one constraint must be set.", param="structured_outputs", code="invalid_value")
-    if (body.get("text") or {}).get("format") is not None:
-        what = "structured_outputs cannot be used together with text.format."
-        raise ApiError(400, what, param="structured_outputs", code="invalid_value")
     if names == ["json"] and not is_schema(_schema(given["json"])):
         raise ApiError(400, "json is not a valid JSON Schema.", param="structured_outputs.json", code="invalid_value")
     if names == ["regex"]:
