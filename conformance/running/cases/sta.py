@@ -287,6 +287,7 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
             end_of_conversation(context),
         ),
     )
+    yield _conversation_of_calls(context)
     yield _conversation_memory(context)
     yield PlannedCase(
         "state.conversation-unknown",
@@ -391,16 +392,37 @@ def _input_items(context: CaseContext) -> PlannedCase:
     )
 
 
+_TALK_OF_CALLS: Final = [
+    {"type": "message", **user("What is the weather in Oslo?")[0]},
+    {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'},
+    {"type": "function_call_output", "call_id": "call_1", "output": "Rain."},
+    {"type": "message", "role": "assistant", "content": "It rains."},
+    {"type": "message", **user("Thank you.")[0]},
+]
+
+
+def _conversation_of_calls(context: CaseContext) -> PlannedCase:
+    def ask(role: str, name: str, **fields: Any) -> RequestSpec:
+        return operation_request(context, role, name, in_conversation(Role.TALK_CREATED), **fields)
+
+    return PlannedCase(
+        "state.conversation-items-of-calls",
+        "The items of a conversation with a function call, its output and an assistant message.",
+        (
+            operation_request(context, Role.TALK_CREATED, "create_conversation", body={"items": _TALK_OF_CALLS}),
+            ask(Role.TALK_LISTED, "list_conversation_items"),
+            ask(Role.ASCENDING, "list_conversation_items", query="order=asc"),
+            end_of_conversation(context),
+        ),
+    )
+
+
 def _listed_kinds(context: CaseContext) -> PlannedCase:
-    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'}
-    given = {"type": "function_call_output", "call_id": "call_1", "output": "Rain."}
-    said = {"type": "message", "role": "assistant", "content": "It rains."}
-    talk = [*user("What is the weather in Oslo?"), call, given, said, *user("Thank you.")]
     return PlannedCase(
         "state.input-items-of-calls",
         "The input items of a response with a function call, its output and an assistant message.",
         (
-            RequestSpec(Role.FIRST, context.body(input=talk, tools=[WEATHER_TOOL])),
+            RequestSpec(Role.FIRST, context.body(input=_TALK_OF_CALLS, tools=[WEATHER_TOOL])),
             stored_request(Role.LISTED, Role.FIRST, "input_items"),
             stored_request(Role.ASCENDING, Role.FIRST, "input_items", query="order=asc"),
         ),

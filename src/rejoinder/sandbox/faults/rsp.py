@@ -30,6 +30,7 @@ from rejoinder.sandbox.fault import (
     set_to,
     unset,
     with_field,
+    without_field,
 )
 
 
@@ -306,7 +307,7 @@ def _bare_models(body: Json, info: RequestInfo) -> None:
 def _untyped_items(body: Json, info: RequestInfo) -> None:
     """Listed input items have no type."""
     if info.operation == "input_items":
-        body["data"] = [{name: value for name, value in item.items() if name != "type"} for item in body["data"]]
+        body["data"] = [without_field(item, "type") for item in body["data"]]
 
 
 @FAULTS.add("input-tokens-as-text", "RSP-17", hook="other_reply", dialects=("openai",))
@@ -336,6 +337,32 @@ def _plain_content(body: Json, info: RequestInfo) -> None:
     """The content of listed messages is text."""
     if info.operation == "input_items":
         body["data"] = [{**item, "content": "Hi"} if "role" in item else item for item in body["data"]]
+
+
+@FAULTS.add("input-items-without-status", "RSP-17", hook="other_reply", dialects=("openai",))
+def _calls_without_status(body: Json, info: RequestInfo) -> None:
+    """Function calls among listed input items have no status."""
+    if info.operation == "input_items":
+        body["data"] = [without_field(item, "status") if "arguments" in item else item for item in body["data"]]
+
+
+@FAULTS.add("conversation-items-without-arguments", "RSP-17", hook="other_reply", dialects=("openai",))
+def _calls_without_arguments(body: Json, info: RequestInfo) -> None:
+    """Function calls among the listed items of a conversation have no arguments."""
+    if info.operation == "list_conversation_items":
+        body["data"] = [without_field(item, "arguments") for item in body["data"]]
+
+
+@FAULTS.add("conversation-items-without-annotations", "RSP-17", hook="other_reply", dialects=("openai",))
+def _parts_without_annotations(body: Json, info: RequestInfo) -> None:
+    """Text of the assistant among the listed items of a conversation has no annotations."""
+    if info.operation == "list_conversation_items":
+        body["data"] = [
+            {**item, "content": [without_field(part, "annotations") for part in item["content"]]}
+            if item.get("role") == "assistant"
+            else item
+            for item in body["data"]
+        ]
 
 
 @FAULTS.add("compaction-without-usage-details", "RSP-17", hook="other_reply", dialects=("openai", "openresponses"))
