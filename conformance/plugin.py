@@ -38,6 +38,8 @@ Result = TypeVar("Result")
 _OWN: Final = "own"
 """How the files begin in which rejoinder_ask records, one for each worker, until the session ends."""
 _FOLDER: Final = pytest.StashKey[Path]()
+_DIALECT: Final = pytest.StashKey[str]()
+"""What is shown of the dialect when the session ends."""
 
 _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("url", {"metavar": "URL", "help": "Base URL of the endpoint to check, with or without /v1."}),
@@ -48,7 +50,7 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
             "metavar": "D",
             "default": "northstar",
             "help": "Dialect to check against: northstar (vLLM-style Responses API, default), openai, openresponses, "
-            "vllm, or a dialect file.",
+            "vllm, a dialect file, or auto to choose the one that fits the endpoint.",
         },
     ),
     (
@@ -140,6 +142,15 @@ def _request_options(config: pytest.Config) -> RequestOptions:
     )
 
 
+def _dialects(config: pytest.Config) -> list[str]:
+    """Return the dialects that may be checked against: the one that the option names, or all for ``auto``."""
+    from rejoinder.contract import dialect_names
+    from rejoinder.wire.dialect_choice import AUTO
+
+    name = config.getoption("rejoinder_dialect")
+    return dialect_names() if name == AUTO else [name]
+
+
 class RejoinderWarning(UserWarning):
     """A SHOULD rule failed."""
 
@@ -164,7 +175,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
         try:
             use_extensions(folders or None)
-            load_dialect(config.getoption("rejoinder_dialect"))
+            for name in _dialects(config):
+                load_dialect(name)
             _request_options(config)
             if file:
                 read_baseline(file)
@@ -187,14 +199,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from rejoinder.contract import load_dialect
     from rejoinder.model.verdict import Level
 
-    dialect = load_dialect(config.getoption("rejoinder_dialect"))
+    # Which dialect fits is known once the endpoint was found, which is after the items are collected.
+    dialects = [load_dialect(name) for name in _dialects(config)]
     rules = [
-        rule for rule in select_rules(config.getoption("rejoinder_select")) if dialect.level_of(rule) is not Level.OFF
+        rule
+        for rule in select_rules(config.getoption("rejoinder_select"))
+        if any(dialect.level_of(rule) is not Level.OFF for dialect in dialects)
     ]
     if not rules:
         raise pytest.UsageError(
-            f"rejoinder: --rejoinder-select {config.getoption('rejoinder_select')} matches no rule of {dialect.name}. "
-            "`rejoinder rules` lists them."
+            f"rejoinder: --rejoinder-select {config.getoption('rejoinder_select')} matches no rule of "
+            f"{' or '.join(dialect.name for dialect in dialects)}. `rejoinder rules` lists them."
         )
     metafunc.parametrize(
         "rejoinder_verdict",
@@ -302,7 +317,7 @@ class _Session:
         from rejoinder.settings import parse_budget
 
         target, found = self.find()
-        dialect, certify = load_dialect(self.option("dialect")), self.option("certify")
+        dialect, certify = load_dialect(target.dialect), self.option("certify")
         file, budget = self.option("baseline"), self.option("budget")
         with RunWriter(self.folder / "run.ndjson") as writer:
             record_plan(
@@ -344,7 +359,12 @@ def rejoinder_run(_rejoinder_session: _Session) -> Run:
 
     _rejoinder_session.find()
     _rejoinder_session.once("run", _rejoinder_session.check)
-    return read_run(_rejoinder_session.folder)
+    run = read_run(_rejoinder_session.folder)
+    config = _rejoinder_session.config
+    if word := _about_dialect(run):
+        # A worker of xdist has no terminal.
+        getattr(config, "workeroutput", {})["rejoinder_dialect"] = config.stash[_DIALECT] = word
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -410,6 +430,30 @@ def rejoinder_ask(_rejoinder_session: _Session) -> Iterator[RequestSender]:
         recorder.footer(0)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Keep what a worker of xdist said of the dialect."""
+    if word := getattr(node, "workeroutput", {}).get("rejoinder_dialect"):
+        node.config.stash[_DIALECT] = word
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show why rejoinder chose the dialect, or which one would fit the endpoint better."""
+    if word := config.stash.get(_DIALECT, ""):
+        terminalreporter.write_line(f"rejoinder: {word}")
+
+
+def _about_dialect(run: Run) -> str:
+    """Return why rejoinder chose the dialect of a run, or which one would fit better; empty for neither."""
+    from rejoinder.wire.dialect_choice import Choice, better_than
+
+    target = run.header.target
+    if target.dialect_reason:
+        return Choice(target.dialect, target.dialect_reason).sentence
+    better = better_than(target.dialect, run.exchanges)
+    return better.hint if better is not None else ""
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Move what ``rejoinder_ask`` recorded, in whichever worker, into the run file."""
@@ -458,8 +502,16 @@ def _records(file: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def rejoinder_verdict(request: pytest.FixtureRequest, rejoinder_run: Run) -> Verdict:
     """The verdict on the rule that the item is for."""
+    from rejoinder.contract import load_dialect, load_rules
+    from rejoinder.model.verdict import Level
+
     verdicts = {verdict.rule: verdict for verdict in rejoinder_run.verdicts}
     verdict = verdicts.get(request.param)
+    if (
+        verdict is None
+        and load_dialect(rejoinder_run.header.target.dialect).level_of(load_rules()[request.param]) is Level.OFF
+    ):
+        pytest.skip(f"The dialect {rejoinder_run.header.target.dialect} does not have the rule.")
     if verdict is None:
         pytest.fail(
             f"The run file has no verdict on {request.param}: {one_line(' '.join(rejoinder_run.damage))}", pytrace=False

@@ -408,3 +408,24 @@ def test_what_cannot_be_added_is_an_error_of_usage(pytester: pytest.Pytester) ->
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--header-env Authorization=VARIABLE" in result.stderr.str()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_the_dialect_that_fits_is_chosen_and_shown(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    select = ("--rejoinder-select", "RSP-05,SSE-08,PAR-15", "--rejoinder-plan", "smoke")
+    with running(Sandbox("openresponses")) as url:
+        result = pytester.runpytest_subprocess(
+            *ITEMS, *workers, "--rejoinder-url", url, "--rejoinder-dialect", "auto", *select, "--rejoinder-out", "kept"
+        )
+    assert result.ret == 0, result.stdout.str()
+    # PAR-15 is a rule of another dialect.
+    assert result.parseoutcomes() == {"passed": 2, "skipped": 1}, result.stdout.str()
+    result.stdout.fnmatch_lines(["rejoinder: Dialect openresponses (*): the response object has all 31 fields *"])
+    assert read_run(pytester.path / "kept").header.target.dialect == "openresponses"
+
+
+def test_another_dialect_that_fits_better_is_named(pytester: pytest.Pytester) -> None:
+    select = ("--rejoinder-select", "HTTP-03", "--rejoinder-plan", "smoke")
+    with running(Sandbox("openresponses")) as url:
+        result = pytester.runpytest_subprocess(*ITEMS, "--rejoinder-url", url, *select)
+    result.stdout.fnmatch_lines(["rejoinder: Hint: * --dialect openresponses fits: openresponses (*"])

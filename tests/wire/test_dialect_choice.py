@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.sandbox import Sandbox, running
-from rejoinder.wire.dialect_choice import AUTO, STREAM, VERSION, choose
+from rejoinder.wire.dialect_choice import AUTO, STREAM, VERSION, better_than, choose
 from rejoinder.wire.target import Target, find_target
 
 RESPONSE = {"id": "r", "object": "response", "created_at": 1, "model": "m", "output": [], "status": "completed"}
@@ -61,10 +62,54 @@ def test_a_named_dialect_costs_no_request_and_may_get_a_hint() -> None:
     assert target.better.dialect == "vllm"
 
 
-@pytest.mark.parametrize("dialect", ["vllm", "openai"])
-def test_no_hint_for_the_dialect_that_fits(dialect: str) -> None:
+def streamed(url: str) -> list[Exchange]:
+    """Return the exchanges of a run: those that found the endpoint, a stream among them."""
+    return found(url, AUTO)[1]
+
+
+BETTER = {
+    # What the endpoint is, and which dialect is named beside each one in use.
+    "northstar": {},
+    "openai": {"northstar": "openai", "openresponses": "openai", "vllm": "openai"},
+    "openresponses": {"northstar": "openresponses", "openai": "openresponses", "vllm": "openresponses"},
+    "vllm": {"northstar": "vllm", "openai": "vllm", "openresponses": "vllm"},
+}
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_the_dialect_that_fits_better_is_named(dialect: str) -> None:
     with running(Sandbox(dialect)) as url:
-        assert found(url, dialect)[0].better is None
+        exchanges = streamed(url)
+    named = {used: better_than(used, exchanges) for used in dialect_names()}
+    assert {used: better.dialect for used, better in named.items() if better} == BETTER[dialect]
+    assert all(better.hint.startswith("Hint: the ") for better in named.values() if better)
+
+
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_a_first_reply_alone_names_no_dialect_for_its_shape(dialect: str) -> None:
+    with running(Sandbox(dialect)) as url:
+        better = found(url, "northstar")[0].better
+    assert (better.dialect if better else "") == ("vllm" if dialect == "vllm" else "")
+
+
+def test_events_of_a_vendor_belong_to_every_dialect() -> None:
+    with running(Sandbox("openresponses", freedoms=["vendor-events"])) as url:
+        assert any(b"acme:" in exchange.body for exchange in streamed(url))
+        assert found(url, AUTO)[0].dialect == "openresponses"
+
+
+def test_the_reason_says_why_no_dialect_fits() -> None:
+    choice = choose([reply({key: value for key, value in RESPONSE.items() if key != "id"})])
+    assert choice.dialect == "northstar"
+    assert choice.reason.startswith("the default, because no dialect fits: for northstar, the response object lacks id; ")
+    assert all(f"for {name}, " in choice.reason for name in dialect_names())
+
+
+def test_a_custom_dialect_that_fits_gets_no_hint(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('name = "own"\n[stream]\ndone_sentinel = "allowed"\n')
+    with running(Sandbox("openresponses")) as url:
+        assert better_than(str(file), streamed(url)) is None
 
 
 @pytest.mark.parametrize(

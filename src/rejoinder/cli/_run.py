@@ -88,6 +88,9 @@ out_option: Final = click.option(
     metavar="DIR",
     help=f"Folder for the results. Default: a new folder in {RUNS}/.",
 )
+recorded_dialect_option: Final = dialect_option(
+    "Dialect to check against: a name, a dialect file, or auto for the one that fits. Default: the dialect of RUN."
+)
 api_key_option: Final = key_option("--api-key-env", KEY_VARIABLE, "Environment variable with the API key.")
 second_key_option: Final = key_option(
     "--second-key-env",
@@ -149,14 +152,11 @@ def endpoint_options(function: Function) -> Function:
 
 
 def say_choice(steps: Steps, target: Target) -> None:
-    """Show why rejoinder chose the dialect, or which one would fit the endpoint better."""
-    from rejoinder.contract import dialect_label
-
+    """Show why rejoinder chose the dialect, or which one the endpoint marks as its own."""
     if target.chosen is not None:
         steps.say(f"Dialect chosen: {target.chosen.reason}")
     elif target.better is not None:
-        better = target.better
-        steps.say(f"Hint: {better.reason}. --dialect {better.dialect} fits: {dialect_label(better.dialect)}")
+        steps.say(target.better.hint)
 
 
 def request_options(function: Function) -> Function:
@@ -333,15 +333,21 @@ def read_recorded(path: Path) -> Run:
     return run
 
 
-def dialect_of(run: Run, given: str | None) -> str:
-    """Return the dialect to check a recorded run against: the given one, or that of the run.
+def dialect_of(run: Run, given: str | None) -> tuple[str, str]:
+    """Return the dialect to check a recorded run against, and why rejoinder chose it, empty if it did not.
 
+    It is the given one, or that of the run. The name ``auto`` is the one that fits its exchanges, which is printed.
     Raises :class:`~rejoinder.errors.ContractError` for one that cannot be used; its hint says what to do about the
     dialect of a run whose file has been moved or removed.
     """
     from rejoinder.contract import load_dialect
     from rejoinder.errors import ContractError
+    from rejoinder.wire.dialect_choice import AUTO, choose
 
+    if given == AUTO:
+        chosen = choose(run.exchanges)
+        echo(chosen.sentence)
+        return chosen.dialect, chosen.reason
     dialect = given or run.header.target.dialect
     try:
         load_dialect(dialect)
@@ -351,7 +357,7 @@ def dialect_of(run: Run, given: str | None) -> str:
         raise ContractError(
             f"The run was checked against the dialect {dialect}: {error.message}", "Give its file with --dialect."
         ) from error
-    return dialect
+    return dialect, run.header.target.dialect_reason if dialect == run.header.target.dialect else ""
 
 
 def _remove(folder: Path) -> None:
@@ -392,7 +398,18 @@ def close_run(recorder: RunRecorder) -> Run:
         hint = "`rejoinder report` writes the reports of a run file to another folder."
         raise RunWriteError(error.message, hint) from error
     show(summarize(run, paths=paths))
+    _name_better_dialect(run)
     return run
+
+
+def _name_better_dialect(run: Run) -> None:
+    """Name the dialect that fits the responses of a run better; one that the endpoint marks was named at the start."""
+    from rejoinder.wire.dialect_choice import better_than
+
+    target = run.header.target
+    better = None if target.dialect_reason else better_than(target.dialect, run.exchanges)
+    if better is not None and not better.clear:
+        echo(better.hint, err=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,9 +11,9 @@ import click
 from rejoinder.cli._help import Group, Page
 from rejoinder.cli._run import (
     dialect_of,
-    dialect_option,
     file_option,
     read_recorded,
+    recorded_dialect_option,
     run_argument,
     select_option,
     write_text,
@@ -38,7 +38,6 @@ def _day(_ctx: click.Context, _param: click.Parameter, value: str | None) -> dat
 
 
 _file = file_option("--baseline", "File of known failures.", required=True)
-_dialect = dialect_option("Dialect to check against. Default: the dialect of RUN.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show the changes, but do not write the file.")
 _EXIT_CODES: Final = {0: "Success.", 2: "The run or the baseline cannot be used."}
 
@@ -83,7 +82,7 @@ def command() -> None:
 )
 @click.option("--must-only", is_flag=True, help="Add failed MUST rules only. SHOULD rules do not fail a run.")
 @select_option
-@_dialect
+@recorded_dialect_option
 @_dry_run
 def update_command(
     run: Path,
@@ -135,7 +134,7 @@ def update_command(
 )
 @run_argument
 @_file
-@_dialect
+@recorded_dialect_option
 @_dry_run
 def prune_command(run: Path, baseline: Path, dialect: str | None, dry_run: bool) -> int:
     """Remove the entries of FILE that are out of date according to RUN, and show why.
@@ -208,7 +207,8 @@ def _judged(
     if not recorded.exchanges:
         raise UsageError(f"{run} contains no exchanges.", "Choose a run of `rejoinder check`.")
     matcher = BaselineMatcher(baseline, datetime.now(UTC).date())
-    held_to, required = dialect_of(recorded, dialect), recorded.header.required
+    held_to, _ = dialect_of(recorded, dialect)
+    required = recorded.header.required
     verdicts = judge(recorded.exchanges, held_to, select=select, required=required, matcher=matcher)
     if not any(verdict.judged for verdict in verdicts):
         raise UsageError(f"{run} tests no rule.", "Choose a run that reached its endpoint.")

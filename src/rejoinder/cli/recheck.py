@@ -13,10 +13,10 @@ from rejoinder.cli._run import (
     baseline_options,
     close_run,
     dialect_of,
-    dialect_option,
     load_baseline,
     out_option,
     read_recorded,
+    recorded_dialect_option,
     recording,
     run_argument,
     select_option,
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     ],
 )
 @run_argument
-@dialect_option(
-    "Dialect to check against: a name, a dialect file, or auto for the one that fits. Default: the dialect of RUN."
-)
+@recorded_dialect_option
 @select_option
 @baseline_options
 @out_option
@@ -63,14 +61,10 @@ def command(
     from rejoinder.conformance.judgement import settle_losses
     from rejoinder.model.header import RecheckedRun
     from rejoinder.reports import diff_runs, render_diff_text
-    from rejoinder.wire.dialect_choice import AUTO, choose
 
     old = read_recorded(run)
     header = old.header
-    chosen = choose(old.exchanges) if dialect == AUTO else None
-    held_to = chosen.dialect if chosen else dialect_of(old, dialect)
-    if chosen:
-        echo(chosen.sentence)
+    held_to, reason = dialect_of(old, dialect)
     if not rule_count(held_to, select):
         raise UsageError(f'--select "{select}" matches no rule.', "`rejoinder rules` lists the rules.")
     if not old.exchanges:
@@ -87,9 +81,7 @@ def command(
             dialect=header.target.dialect,
         )
         recorder.write_header(
-            msgspec.structs.replace(
-                header.target, dialect=held_to, dialect_reason=chosen.reason if chosen else header.target.dialect_reason
-            ),
+            msgspec.structs.replace(header.target, dialect=held_to, dialect_reason=reason),
             plan=header.plan,
             select=select,
             seed=header.seed,

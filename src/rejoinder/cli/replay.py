@@ -19,10 +19,12 @@ from rejoinder.cli._run import (
     read_key,
     read_recorded,
     read_requests,
+    recorded_dialect_option,
     recording,
     request_options,
     resend_option,
     run_argument,
+    say_choice,
     second_key_option,
     timeout_option,
     write_reports,
@@ -73,13 +75,7 @@ OFTEN = 10
 @click.option(
     "--model", cls=GroupedOption, group=ENDPOINT, metavar="NAME", help="Model to request. Default: that of RUN."
 )
-@click.option(
-    "--dialect",
-    cls=GroupedOption,
-    group=ENDPOINT,
-    metavar="DIALECT",
-    help="Dialect to check against. Default: the dialect of RUN.",
-)
+@recorded_dialect_option
 @api_key_option
 @second_key_option
 @request_options
@@ -121,6 +117,7 @@ def command(
     from rejoinder.conformance.running.trial import key_of, size_of
     from rejoinder.contract import load_dialect, load_rules
     from rejoinder.model.header import ReplayedFinding
+    from rejoinder.wire.dialect_choice import AUTO
 
     old = read_recorded(run)
     if finding is not None and every:
@@ -139,7 +136,7 @@ def command(
                 f"Load the extension {names} with --extension DIR." if names else "Upgrade rejoinder.",
             )
     recorded = old.header.target
-    spec = load_dialect(dialect_of(old, dialect))
+    wanted_dialect = AUTO if dialect == AUTO else dialect_of(old, dialect)[0]
     key, second_key = read_key(api_key_env), read_key(second_key_env, "--second-key-env")
     # Another endpoint gets secrets only if they are named again.
     added = recorded.request if url is None or recorded.request is None else replace(recorded.request, header_env={})
@@ -155,9 +152,10 @@ def command(
             second_key=second_key,
             request=request,
             model=requested,
-            dialect=spec.reference,
+            dialect=wanted_dialect,
             deadline=timeout,
         )
+        spec = load_dialect(target.dialect)
         planned = _planned(old, target)
         shared: dict[tuple[str, int], tuple[Trial, list[Finding], int]] = {}
         for one in wanted:
@@ -185,6 +183,7 @@ def command(
             replayed=origin,
         )
         steps.say(f"{target.url}, dialect {spec.label}")
+        say_choice(steps, target)
         if traits := target.form.traits(spec.usual_form):
             steps.say(f"Request form: {', '.join(traits)}")
         most = sum(often * size_of(trial)[0] for trial, _, often in shared.values())

@@ -1,7 +1,8 @@
 """Choosing a dialect for an endpoint: from what it says of itself, and from the shape of its first replies.
 
 A shipped dialect fits by its marks, which its file lists, or by shape: its response schema accepts the first response
-object, it has all events of the first stream with their fields, and the stream ends as it says.
+object, it has all events of the first stream with their fields, and the stream ends as it says. Without a stream, the
+response object decides alone.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, Mark, dialect_label, dialect_names, load_dialect
-from rejoinder.formatting import plural
-from rejoinder.model.exchange import Exchange, parse_json
+from rejoinder.formatting import join_list, one_line, plural
+from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.validation import pointer_keys
 from rejoinder.wire.sse import read_events
 
@@ -39,6 +40,11 @@ class Choice:
         """The choice in one line."""
         return f"Dialect {dialect_label(self.dialect)}: {self.reason}."
 
+    @property
+    def hint(self) -> str:
+        """What a run without ``auto`` shows, in one line."""
+        return f"Hint: {self.reason}. --dialect {self.dialect} fits: {dialect_label(self.dialect)}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
@@ -46,12 +52,19 @@ class _Evidence:
 
     ``document`` has the headers of the first response under ``headers`` (names in lower case), the JSON bodies of
     ``GET /version`` and ``GET /v1/models`` under ``version`` and ``models``, and the first response object under
-    ``response``. ``events`` are the events of the first stream, or ``None`` without one.
+    ``response``. ``events`` are the events of the first stream, or ``None`` without one, ``done`` is whether
+    ``data: [DONE]`` ended it.
     """
 
     document: Mapping[str, Any]
     events: tuple[Mapping[str, Any], ...] | None
     done: bool
+
+    @property
+    def response(self) -> Mapping[str, Any] | None:
+        """The first response object, ``None`` if there was none."""
+        found = self.document.get("response")
+        return found if isinstance(found, Mapping) else None
 
 
 def choose(exchanges: Iterable[Exchange]) -> Choice:
@@ -60,10 +73,27 @@ def choose(exchanges: Iterable[Exchange]) -> Choice:
     Marks decide first: the dialect with the most of them. If the first response object breaks its schema, a dialect
     that fits by shape goes before it. Of the dialects that fit by shape, the one that requires most fields is chosen.
     """
-    evidence = _gather(exchanges)
+    return _choose(_gather(exchanges))
+
+
+def better_than(dialect: str, exchanges: Iterable[Exchange]) -> Choice | None:
+    """Return the shipped dialect that fits the endpoint of these exchanges better than the one in use, if one does.
+
+    That is a dialect that the endpoint marks as its own. A dialect that fits by its shape is better than the default
+    one, and than one that does not fit; its choice is not ``clear``.
+    """
+    evidence, used = _gather(exchanges), load_dialect(dialect)
+    choice = _choose(evidence)
+    if choice.dialect in (DEFAULT_DIALECT, *used.lineage):
+        return None
+    return choice if choice.clear or used.name == DEFAULT_DIALECT or _misfit(used, evidence) else None
+
+
+def _choose(evidence: _Evidence) -> Choice:
     dialects = [load_dialect(name) for name in dialect_names()]
     marks = {dialect.name: [mark.says for mark in dialect.marks if _shows(evidence, mark)] for dialect in dialects}
-    fitting = [dialect for dialect in dialects if _fits(dialect, evidence)]
+    misfits = {dialect.name: _misfit(dialect, evidence) for dialect in dialects}
+    fitting = [dialect for dialect in dialects if not misfits[dialect.name]]
     most = max(len(found) for found in marks.values())
     marked = [dialect for dialect in dialects if most and len(marks[dialect.name]) == most]
     if len(marked) == 1 and (marked[0] in fitting or not _special(fitting)):
@@ -71,7 +101,10 @@ def choose(exchanges: Iterable[Exchange]) -> Choice:
     best = _special(fitting)
     if best is not None:
         return Choice(best.name, _why(best, evidence))
-    return Choice(DEFAULT_DIALECT, "the default, because nothing that the endpoint sent points to another one")
+    if evidence.response is None or not misfits[DEFAULT_DIALECT]:
+        return Choice(DEFAULT_DIALECT, "the default, because nothing that the endpoint sent points to another one")
+    found = "; ".join(f"for {name}, {misfit}" for name, misfit in misfits.items() if misfit)
+    return Choice(DEFAULT_DIALECT, f"the default, because no dialect fits: {found}")
 
 
 def _required(dialect: Dialect) -> int:
@@ -86,29 +119,39 @@ def _special(fitting: list[Dialect]) -> Dialect | None:
     return None if len(ranked) > 1 and _required(ranked[1]) == _required(ranked[0]) else ranked[0]
 
 
-def _fits(dialect: Dialect, evidence: _Evidence) -> bool:
-    response = evidence.document.get("response")
-    if not isinstance(response, dict) or not dialect.response_validator.is_valid(response):
-        return False
+def _misfit(dialect: Dialect, evidence: _Evidence) -> str:
+    """Return what the endpoint sent that is not of the dialect, as a clause; empty where all of it is."""
+    if evidence.response is None:
+        return "there is no response object"
+    errors = dialect.response_validator.errors(evidence.response)
+    missing = [error.pointer[1:] for error in errors if error.keyword == "required" and error.pointer.count("/") == 1]
+    if missing:
+        return f"the response object lacks {join_list(missing, 4)}"
+    if errors:
+        return f"the response object is wrong at {errors[0].pointer}"
     if evidence.events is None:
-        return bool(dialect.stream["done_sentinel"] != "required")
+        return ""
     if evidence.done and dialect.stream["done_sentinel"] == "absent":
-        return False
+        return "data: [DONE] ends the stream"
     if not evidence.done and dialect.stream["done_sentinel"] == "required":
-        return False
-    return all(_knows(dialect, event) for event in evidence.events)
+        return "the stream ends without data: [DONE]"
+    unknown = [event["type"] for event in evidence.events if not _knows(dialect, event)]
+    return f"the event {one_line(unknown[0], 80)} is unknown or lacks a field" if unknown else ""
 
 
 def _knows(dialect: Dialect, event: Mapping[str, Any]) -> bool:
-    """Return whether the dialect has an event of that type, whose required fields this one has."""
+    """Return whether the dialect has an event of that type, whose required fields this one has.
+
+    Events of a vendor's own, such as ``acme:progress``, may be in any stream.
+    """
     spec = dialect.events.get(event["type"])
     if spec is None:
-        return event["type"] in dialect.stream["ignored_events"]
+        return ":" in event["type"].strip(":") or event["type"] in dialect.stream["ignored_events"]
     return event.keys() >= set(spec.required)
 
 
 def _why(dialect: Dialect, evidence: _Evidence) -> str:
-    found = [f"the response object has all {plural(_required(dialect), 'field')} that it requires"]
+    found = [f"the response object has all {plural(_required(dialect), 'field')} that {dialect.name} requires"]
     if evidence.done:
         found.append("data: [DONE] ends the stream")
     return ", and ".join(found)
@@ -131,9 +174,11 @@ def _gather(exchanges: Iterable[Exchange]) -> _Evidence:
     events: tuple[Mapping[str, Any], ...] | None = None
     done = False
     for exchange in exchanges:
+        if events is not None and "response" in document and "headers" in document:
+            break  # what a dialect is chosen by comes with the first requests
         request = exchange.request
         path = request.path.partition("?")[0].rstrip("/")
-        if not exchange.ok:
+        if not exchange.ok or exchange.outcome is not Outcome.COMPLETE:
             continue
         if request.method == "GET" and path.endswith("/version"):
             document.setdefault("version", exchange.json())

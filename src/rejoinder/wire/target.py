@@ -25,7 +25,7 @@ from rejoinder.model.exchange import NO_CONNECTION, NO_HANDSHAKE, Exchange, Outc
 from rejoinder.wire.address import candidate_addresses, parse_address
 from rejoinder.wire.base_form import fit_body, fit_input
 from rejoinder.wire.client import Client, ClientOptions
-from rejoinder.wire.dialect_choice import AUTO, STREAM, VERSION, Choice, choose
+from rejoinder.wire.dialect_choice import AUTO, STREAM, VERSION, Choice, better_than, choose
 from rejoinder.wire.headers import key_header
 from rejoinder.wire.pacing import BUSY, MAX_WAIT, Pacer, retry_after
 from rejoinder.wire.redact import MIN_SECRET
@@ -60,7 +60,8 @@ class Target:
     ``second_key``, that of another tenant, never show in a ``repr``. ``dialect`` is the name of the dialect it is
     judged by. ``models`` are the ids that the endpoint lists, ``server`` its Server header, ``warnings`` sentences on
     what the preflight found odd. ``form`` is the form of a request that it accepts, ``request`` what every request has
-    besides. ``chosen`` says why rejoinder chose the dialect, ``better`` which other dialect fits the endpoint better.
+    besides. ``chosen`` says why rejoinder chose the dialect, ``better`` which other dialect the endpoint marks as its
+    own.
     """
 
     url: str
@@ -161,17 +162,13 @@ async def find_target(
             if target is not None and dialect == AUTO:
                 target = await search.choose(target)
             if target is not None:
-                return replace(target, better=_better(target, search.exchanges)), search.exchanges
+                # Without a stream, the shape alone is no reason to name another dialect.
+                better = better_than(target.dialect, search.exchanges)
+                return replace(target, better=better if better and better.clear else None), search.exchanges
     finally:
         if owned is not None:
             await owned.aclose()
     return _unreachable()
-
-
-def _better(target: Target, exchanges: list[Exchange]) -> Choice | None:
-    """Return the dialect that the endpoint marks as its own, if that is not the one in use."""
-    choice = choose(exchanges)
-    return choice if choice.clear and choice.dialect not in load_dialect(target.dialect).lineage else None
 
 
 def _unreachable() -> NoReturn:
