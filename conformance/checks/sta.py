@@ -593,8 +593,8 @@ def conversation_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     """
     first, added = case.get(Role.TALK_CREATED), case.get(Role.TALK_ADDED)
     later = [_texts(item) for item in _items(added, "items")] if _object(added) is not None else []
-    spoken = [_texts(item) for item in _items(first, "items")] + later
-    yield from _list_problems(case, Role.TALK_LISTED, "items of a conversation", spoken)
+    spoken = [*(_texts(item) for item in _items(first, "items")), *later]
+    yield from _list_problems(case, Role.TALK_LISTED, "items of a conversation", list(filter(None, spoken)))
     page = _page(added)
     if added is not None and page is not None:
         returned = [_texts(item) for item in page.get("data") or () if isinstance(item, dict)]
