@@ -374,9 +374,11 @@ def test_only_other_operations_have_to_refuse(fires: Fires, refusal: Refusal) ->
             (refusal(200, page, "invalid", id="limited"), "?limit=0"),
             (refusal(400, GOOD, "invalid", id="refused"), "?limit=0"),
             (refusal(429, GOOD, "invalid", id="busy"), "?limit=0"),
+            (refusal(204, page, "invalid", id="empty"), "?limit=0"),
         )
     ]
-    first, limited, refused, busy = listed
+    first, limited, refused, busy, empty = listed
     assert fires("ERR-17", answered, first, refused, busy, dialect="openai") is False
     assert fires("ERR-17", answered, first, limited, dialect="openai") is True
+    assert fires("ERR-17", answered, first, empty, dialect="openai") is True
     assert fires("ERR-17", answered, refused, dialect="openai") is None
