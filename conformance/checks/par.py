@@ -8,7 +8,15 @@ from itertools import groupby
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import differing, get, in_exchange, in_response, is_integer, quoted
+from rejoinder.conformance.judging.problems import (
+    differing,
+    get,
+    in_exchange,
+    in_response,
+    is_integer,
+    is_number,
+    quoted,
+)
 from rejoinder.conformance.judging.recall import ATTEMPTS, is_about, unheard_words
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
@@ -354,6 +362,64 @@ def a_penalty_ends_repetition(case: CaseView) -> Iterator[Problem | Declined]:
             expected=f"effect of {name}",
             actual=view.text(),
             kind=name,
+        )
+
+
+_MARGIN: Final = 0.25
+"""By how much a penalty must exceed the lead of a token, so that rounding in the engine does not matter."""
+
+
+def _surely_replaced(view: ExchangeView, penalty: float) -> str:
+    """Return the shortest beginning of a text that a penalty on repeated tokens rules out; empty where there is none.
+
+    It ends with a token that is in the text before, and that leads a token which is not by less than the penalty.
+    """
+    if any(get(item, "type") == "reasoning" for item in view.output):
+        return ""  # the tokens of reasoning count as said, and are not listed
+    _, part = next(view.text_parts(), ("", {}))
+    said: list[str] = []
+    for entry in part.get("logprobs") or ():
+        token, logprob = get(entry, "token"), get(entry, "logprob")
+        if not isinstance(token, str) or not is_number(logprob) or "\ufffd" in token:
+            return ""
+        rivals = get(entry, "top_logprobs")
+        for rival in rivals if isinstance(rivals, list) and token in said else ():
+            lead = get(rival, "logprob")
+            new = isinstance(get(rival, "token"), str) and rival["token"] not in (token, *said)
+            if new and is_number(lead) and logprob - lead < penalty - _MARGIN:
+                beginning = "".join([*said, token])
+                return beginning if view.text().startswith(beginning) else ""
+        said.append(token)
+    return ""
+
+
+@check(
+    "PAR-14",
+    Subject.CASE,
+    needs=lambda case: _is_claimed(case) and have_responses(case, Role.ONCE, Role.AGAIN, Role.VARIED),
+)
+def a_penalty_prefers_new_tokens(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt at temperature 0 asks for a story, twice without a penalty and with the log probabilities of its tokens,
+    then with `presence_penalty` 2. The penalty rules out a repeated token whose lead over a new one is less than 2.
+
+    Tested if both texts without it are the same and have such a token. The text with the penalty must not begin with
+    the text up to this token.
+    """
+    (view,) = case.having(Role.VARIED)
+    if not are_alike(case, Role.ONCE, Role.AGAIN):
+        yield Declined(UNSTABLE)
+        return
+    beginning = _surely_replaced(case.having(Role.ONCE)[0], 2)
+    if not beginning:
+        yield Declined("The text has no repeated token with log probabilities that a new token comes close to.")
+    elif view.text().startswith(beginning):
+        yield in_response(
+            view,
+            "presence_penalty 2 does not replace a repeated token that leads a new one by less than 2.",
+            "/output",
+            expected=f"text that does not begin with {quoted(beginning)}",
+            actual=view.text(),
+            kind="presence_penalty",
         )
 
 

@@ -172,6 +172,7 @@ class Role(StrEnum):
     FREE = "free"
     SEEDED = "seeded"
     PENALISED = "penalised"
+    VARIED = "varied"
     MIN_P = "min-p"
     CHOSEN = "chosen"
     MATCHED = "matched"

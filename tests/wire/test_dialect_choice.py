@@ -101,7 +101,9 @@ def test_events_of_a_vendor_belong_to_every_dialect() -> None:
 def test_the_reason_says_why_no_dialect_fits() -> None:
     choice = choose([reply({key: value for key, value in RESPONSE.items() if key != "id"})])
     assert choice.dialect == "northstar"
-    assert choice.reason.startswith("the default, because no dialect fits: for northstar, the response object lacks id; ")
+    assert choice.reason.startswith(
+        "the default, because no dialect fits: for northstar, the response object lacks id; "
+    )
     assert all(f"for {name}, " in choice.reason for name in dialect_names())
 
 

@@ -28,6 +28,8 @@ from rejoinder.model.tags import Tag
 # Caches hold whole blocks of tokens, so that only a long prompt shows them.
 _LINES: Final = 60
 _TAPS: Final = 40
+# How many of the likeliest tokens a response names at each place.
+_RIVALS: Final = 5
 
 CONSTRAINTS: Final[Mapping[str, Mapping[str, Any]]] = {
     Role.CHOSEN: {"choice": ["ochre", "mauve"]},
@@ -64,6 +66,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     if {"frequency_penalty", "repetition_penalty"} <= context.dialect.parameters:
         yield _penalised(context, "frequency_penalty", 2)
         yield _penalised(context, "repetition_penalty", 10)
+    if {"presence_penalty", "repetition_penalty", "top_logprobs"} <= context.dialect.parameters:
+        yield _varied(context)
     if "structured_outputs" in context.dialect.parameters:
         yield _constrained(context)
     if "render" in context.dialect.operations:
@@ -132,6 +136,27 @@ def _penalised(context: CaseContext, field: str, value: float) -> PlannedCase:
             RequestSpec(Role.AGAIN, body),
             RequestSpec(Role.PENALISED, {**body, field: value}),
             claimed(context, field),
+        ),
+    )
+
+
+def _varied(context: CaseContext) -> PlannedCase:
+    body = context.body(
+        input=user("Write a short story about a fox, a crow and a piece of cheese."),
+        temperature=0,
+        max_output_tokens=LONG,
+        repetition_penalty=1,
+        include=["message.output_text.logprobs"],
+        top_logprobs=_RIVALS,
+    )
+    return PlannedCase(
+        "parameters.presence-penalty",
+        "A prompt for a story at temperature 0 with log probabilities, twice without and once with presence_penalty.",
+        (
+            RequestSpec(Role.ONCE, body, (Tag.EDGE,)),
+            RequestSpec(Role.AGAIN, body, (Tag.EDGE,)),
+            RequestSpec(Role.VARIED, {**body, "presence_penalty": 2}, (Tag.EDGE,)),
+            claimed(context, "presence_penalty"),
         ),
     )
 

@@ -243,6 +243,42 @@ def test_penalties(field: str, again: str, times: int, after: str, found: Status
     assert verdict("PAR-11", *exchanges, refused(field), dialect="vllm").status is found
 
 
+def listed(*tokens: tuple[str, float, str]) -> list[dict[str, Any]]:
+    """Return log probabilities: each token at 0, and a rival that the token leads by the number."""
+    return [
+        {"token": token, "logprob": 0.0, "bytes": [], "top_logprobs": [{"token": token, "logprob": 0.0}, rival]}
+        for token, lead, other in tokens
+        for rival in [{"token": other, "logprob": -lead}]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "again", "after", "found"),
+    [
+        # The second "a" leads the new "c" by 1, so that the penalty replaces it.
+        ([("a", 9, "x"), ("b", 9, "x"), ("a", 1, "c")], "aba", "aba", Status.WARN),
+        ([("a", 9, "x"), ("b", 9, "x"), ("a", 1, "c")], "aba", "abad", Status.WARN),
+        ([("a", 9, "x"), ("b", 9, "x"), ("a", 1, "c")], "aba", "abc", Status.PASS),
+        ([("a", 9, "x"), ("b", 9, "x"), ("a", 1, "c")], "abc", "aba", Status.DECLINED),
+        # It leads by 2, or a token that the text has, or none; "b" is new.
+        ([("a", 9, "x"), ("b", 9, "x"), ("a", 2, "c")], "aba", "aba", Status.DECLINED),
+        ([("a", 9, "x"), ("b", 9, "x"), ("a", 1, "b")], "aba", "aba", Status.DECLINED),
+        ([("a", 9, "x"), ("b", 1, "x"), ("c", 1, "x")], "abc", "abc", Status.DECLINED),
+        # The tokens are not those of the text.
+        ([("a", 9, "x"), ("e", 9, "x"), ("a", 1, "c")], "aba", "aba", Status.DECLINED),
+        ([], "aba", "aba", Status.DECLINED),
+    ],
+)
+def test_presence_penalty(tokens: list[Any], again: str, after: str, found: Status) -> None:
+    text = "aba" if tokens[2:] != [("c", 1, "x")] else "abc"
+    once = told("once", text)
+    body = once.json()
+    body["output"][0]["content"][0]["logprobs"] = listed(*tokens)
+    once = replace(once, chunks=(Chunk(0.0, json.dumps(body).encode()),))
+    exchanges = once, told("again", again), told("varied", after, presence_penalty=2)
+    assert verdict("PAR-14", *exchanges, refused("presence_penalty"), dialect="vllm").status is found
+
+
 @pytest.mark.parametrize(
     ("role", "constraint", "right", "wrong"),
     [

@@ -20,7 +20,7 @@ _WORDS: Final = (
 )
 _DRAWN: Final = 12
 # Penalties from these on leave a word that was said no chance to be said again.
-_FREQUENCY, _REPETITION = 1, 2
+_FREQUENCY, _PRESENCE, _REPETITION = 1, 1.5, 2
 _CONSTRAINTS: Final = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 _LITERALS: Final = re.compile(r'\s*root\s*::=\s*("[^"\\]+"(?:\s*\|\s*"[^"\\]+")*)\s*')
 
@@ -42,7 +42,11 @@ def random_words(said: str, body: Mapping[str, Any], number: str) -> str:
 
 def shaped(text: str, body: Mapping[str, Any]) -> str:
     """Return what is left of a text under penalties and stop strings."""
-    if (body.get("frequency_penalty") or 0) >= _FREQUENCY or (body.get("repetition_penalty") or 1) >= _REPETITION:
+    if (
+        (body.get("frequency_penalty") or 0) >= _FREQUENCY
+        or (body.get("presence_penalty") or 0) >= _PRESENCE
+        or (body.get("repetition_penalty") or 1) >= _REPETITION
+    ):
         text = " ".join(dict.fromkeys(text.split()))
     stops = body.get("stop") or ()
     places = [

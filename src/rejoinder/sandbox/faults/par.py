@@ -109,6 +109,13 @@ FAULTS: Final = FaultList(
         request=as_if(frequency_penalty=None),
     ),
     Fault(
+        id="presence-penalty-ignored",
+        title="presence_penalty is ignored.",
+        breaks=("PAR-14",),
+        dialects=_VLLM,
+        request=as_if(presence_penalty=None),
+    ),
+    Fault(
         id="repetition-penalty-ignored",
         title="repetition_penalty is ignored.",
         breaks=("PAR-11",),
