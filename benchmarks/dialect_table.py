@@ -28,7 +28,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.reply_mutations import PROMISED, reference, score, templates  # noqa: E402
+from reply_mutations import PROMISED, reference, score, templates  # noqa: E402
 from tests.open_responses import validator  # noqa: E402
 from tools.drift import (  # noqa: E402
     PUBLISHED,
@@ -87,12 +87,11 @@ def document_differences(dialect: Dialect) -> Differences:
     with tempfile.TemporaryDirectory() as folder:
         dialect_files(convert(read_document(PUBLISHED)), name="published").write(Path(folder))
         published = load_dialect(Path(folder) / "published.toml")
-        found = {
+        return {
             f"{one.area} {one.place}": "missing here" if one.other is ABSENT else f"{one.one} there, {one.other} here"
             for one in differences(published, dialect)
             if one.kind == "presence" and one.area in ("request", "response", "events")
         }
-    return found
 
 
 def source_differences(wheel: Path) -> Differences:
