@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from tests.contract.typed_reference import LISTS, SCALARS, Walk, fields, is_class, members, tags
+from tests.contract.typed_reference import LISTS, SCALARS, Walk, fields, is_class, literals, members, tags
 
 from rejoinder.contract import SchemaVariant, load_dialect, load_operations, load_schema, request_schema
 
@@ -56,6 +56,8 @@ def test_openai_requests() -> None:
         ".input": "required there False",
         # The class for requests that do not stream has stream: false only.
         ".stream": "literals ['False']",
+        # The windows of hours need further fields, so they are contested.
+        ".background_options.completion_window": "literals ['2h', '8h']",
         # The types say 'object' (anything) for what is an object: nested filters and JSON Schemas.
         f"{filters}.filters.*": "types ['any', 'object'] here ['object']",
         f"{tools}(ToolSearchOutputNamespaceToolParam).tools.*(ToolFunction).parameters": (
@@ -285,8 +287,28 @@ def test_openai_conversations() -> None:
         assert set(reply["properties"]) == set(theirs), name
     message = operations["retrieve_conversation_item"].reply["$defs"]["ConversationMessage"]
     theirs = fields(types_.Message)
-    assert {field for field, (required, _) in theirs.items() if required} - {"type"} == set(message["required"])
-    assert set(message["properties"]) == set(theirs) - {"type"}
+    assert {field for field, (required, _) in theirs.items() if required} == set(message["required"])
+    assert set(message["properties"]) == set(theirs)
+
+
+@pytest.mark.parametrize(
+    ("operation", "module", "union"),
+    [
+        ("input_items", "responses.response_item", "ResponseItem"),
+        ("list_conversation_items", "conversations.conversation_item", "ConversationItem"),
+    ],
+)
+def test_openai_listed_items(operation: str, module: str, union: str) -> None:
+    """A listed item without a field that its type requires is refused."""
+    items = getattr(pytest.importorskip(f"openai.types.{module}"), union)
+    reply = load_operations("openai")[operation].reply_validator
+    for cls in members(items):
+        # What has one value only says which class is meant: the type, and the role of a message.
+        single = {name: literals(hint) for name, (_, hint) in fields(cls).items() if len(literals(hint)) == 1}
+        item = {name: value for name, (value,) in single.items() if name in ("type", "role")}
+        page = {"object": "list", "data": [item], "first_id": "a", "last_id": "a", "has_more": False}
+        missing = {error.pointer.rpartition("/")[2] for error in reply.errors(page) if error.keyword == "required"}
+        assert {name for name, (needed, _) in fields(cls).items() if needed} - item.keys() <= missing, cls
 
 
 def test_a_response_of_northstar_may_follow_either_of_its_documents() -> None:
