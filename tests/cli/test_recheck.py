@@ -46,6 +46,29 @@ def test_the_dialect_is_chosen_and_recorded(invoke: Invoke, tmp_path: Path) -> N
     assert read_run(Path("again")).header.target.dialect == "vllm"
 
 
+@pytest.mark.slow(6)
+def test_a_dialect_that_fits_by_shape_is_named_after_the_run(invoke: Invoke, tmp_path: Path) -> None:
+    hint = "Hint: the response object has all 31 fields that openresponses requires, and data: [DONE] ends the stream. "
+    with running(Sandbox("openresponses")) as url:
+        _, out, err = invoke("check", url, "--plan", "smoke", "--no-confirm", "--quiet", "--out", "default")
+        assert hint + "--dialect openresponses fits" in err
+        assert "Hint" not in out
+        _, _, err = invoke(
+            "check", url, "--plan", "smoke", "--no-confirm", "--dialect", "openresponses", "--out", "own"
+        )
+        assert "Hint" not in err
+        code, out, err = invoke("replay", "default", "--all", "--dialect", "auto", "--out", "replayed")
+        assert code == 0, err
+        assert "Dialect chosen: the response object has all 31 fields" in out + err
+    assert read_run(Path("replayed")).header.target.dialect == "openresponses"
+    code, out, err = invoke("baseline", "update", "default", "--baseline", "known.toml", "--dialect", "auto")
+    assert code == 0, err
+    assert "Dialect openresponses (" in out
+    # Against another dialect than that of the run, no reason is left of it.
+    assert invoke("recheck", "replayed", "--dialect", "openai", "--out", "again")[0] in (0, 1)
+    assert read_run(Path("again")).header.target.dialect_reason == ""
+
+
 def test_features_are_read_after_the_dialect_is_chosen(invoke: Invoke, tmp_path: Path) -> None:
     with running(Sandbox("vllm")) as url:
         code, _, err = invoke("check", url, "--dialect", "auto", "--plan", "smoke", "--require", "delete", "--out", "x")
