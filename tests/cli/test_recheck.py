@@ -48,9 +48,10 @@ def test_the_dialect_is_chosen_and_recorded(invoke: Invoke, tmp_path: Path) -> N
 
 @pytest.mark.slow(6)
 def test_a_dialect_that_fits_by_shape_is_named_after_the_run(invoke: Invoke, tmp_path: Path) -> None:
+    smoke = ("--plan", "smoke", "--no-confirm")
     hint = "Hint: the response object has all 31 fields that openresponses requires, and data: [DONE] ends the stream. "
     with running(Sandbox("openresponses")) as url:
-        _, out, err = invoke("check", url, "--plan", "smoke", "--no-confirm", "--quiet", "--out", "default")
+        _, out, err = invoke("check", url, *smoke, "--quiet", "--out", "default")
         assert hint + "--dialect openresponses fits" in err
         assert "Hint" not in out
         _, _, err = invoke(
