@@ -473,7 +473,8 @@ def bad_requests_to_operations_are_no_server_errors(view: ExchangeView) -> Itera
 def _must_be_refused(view: ExchangeView) -> bool:
     status = status_code(view)
     named = bool(view.operation) and view.operation in view.run_context.operations
-    return named and Tag.INVALID in view.exchange.tags and is_answer(status) and not is_broken(status)
+    answered = view.exchange.ok or (is_answer(status) and not is_broken(status))
+    return named and Tag.INVALID in view.exchange.tags and answered
 
 
 @check("ERR-17", Subject.EXCHANGE, needs=_must_be_refused)

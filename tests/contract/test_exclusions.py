@@ -80,6 +80,6 @@ def test_the_sandbox_refuses_what_vllm_refuses() -> None:
         ({"background": True}, 200),
     ):
         exchange = sandbox.exchange(post({"input": "Hi", **body}))
-        assert exchange.status == status, (body, exchange.text)
+        assert exchange.status == status, (body, exchange.body)
         if status == 400:
             assert exchange.json()["error"]["message"].startswith("These values exclude each other: ")
