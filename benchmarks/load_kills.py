@@ -30,6 +30,14 @@ from rejoinder.load.lifeline import FOLDER_PREFIX
 from rejoinder.model.runfile import read_run
 
 ANSWER: Final = "ttft=20&gap=5&tokens=8"
+OPEN: Final = ("--rate", "60")
+CLOSED: Final = ("--concurrency", "4")
+FURTHER: Final = (
+    ("--trace", "trace.csv"),
+    ("--concurrency", "4", "--profile", "sessions.toml"),
+    ("--concurrency", "4", "--warm-up", "60s"),
+)
+"""Options of the other kinds of load; :func:`write_inputs` writes the files. The last is still in its warm-up."""
 KINDS: Final = {"command": "rejoinder", "locust": "-m locust", "analyser": "rejoinder.load.measure.worker"}
 SIGNALS: Final = {name: getattr(signal, f"SIG{name}") for name in ("KILL", "TERM", "INT", "STOP")}
 
@@ -41,7 +49,7 @@ class Row:
     victim: str
     sign: str
     processes: int
-    mode: tuple[str, ...] = ("--rate", "60")
+    mode: tuple[str, ...] = OPEN
 
     @property
     def name(self) -> str:
@@ -114,11 +122,12 @@ def try_row(row: Row) -> Outcome:
     with tempfile.TemporaryDirectory() as scratch, ServerProcess(ANSWER) as server:
         temporary, out = Path(scratch, "tmp"), Path(scratch, "out")
         temporary.mkdir()
+        write_inputs(Path(scratch))
         command = [sys.executable, "-m", "rejoinder", "load", server.url, *row.mode, "--duration", "60s"]
         command += ["--processes", str(row.processes), "--out", str(out), "--quiet"]
         environment = {**os.environ, "TMPDIR": str(temporary)}
         with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, env=environment, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as run:
             wait_until(lambda: server.truth()["requests"] >= 60, 60)
             members = family(run)
@@ -153,7 +162,16 @@ def try_row(row: Row) -> Outcome:
         found = sum(one.request.method == "POST" and one.case != "load" for one in run_file.exchanges)
         served = server.truth()["requests"] - found
         headline = next((line.strip() for line in text.splitlines() if line.strip()), "")
-        return Outcome(late, left, folders, code, load.started if load else None, served, headline)
+        started = load.started + (load.warm_up.started if load.warm_up else 0) if load else None
+        return Outcome(late, left, folders, code, started, served, headline)
+
+
+def write_inputs(folder: Path) -> None:
+    """Write a trace of 60 requests a second, and a profile of conversations."""
+    rows = "".join(f"{number / 60:.3f},9,30\n" for number in range(3600))
+    (folder / "trace.csv").write_text(f"Timestamp,Request tokens,Response tokens\n{rows}", "utf-8")
+    talk = '[[requests]]\nturns = 3\nhistory = "replay"\ninput_tokens = 5\n'
+    (folder / "sessions.toml").write_text(talk, "utf-8")
 
 
 def rows() -> list[Row]:
@@ -166,8 +184,12 @@ def rows() -> list[Row]:
                 found.append(Row("analysis worker", sign, processes))
             if processes > 1 and sign != "INT":
                 found += [Row("worker", sign, processes), Row("all workers", sign, processes)]
-        found += [Row("all", "TERM", processes), Row("command", "TERM", processes, ("--concurrency", "4"))]
-        found += [Row("command", "INT", processes, ("--concurrency", "4"))]
+        found += [Row("all", "TERM", processes), Row("command", "TERM", processes, CLOSED)]
+        found += [Row("command", "INT", processes, CLOSED)]
+    for mode in FURTHER:
+        found += [Row("command", sign, 2, mode) for sign in ("KILL", "TERM", "STOP")]
+        found += [Row(victim, "KILL", 2, mode) for victim in ("master", "analysis worker", "worker")]
+        found += [Row("worker", "STOP", 2, mode)]
     return found
 
 

@@ -287,7 +287,7 @@ def run_load(
     :class:`~rejoinder.errors.RejoinderError` when the generator could not start, and
     :class:`~rejoinder.errors.RunFileError` when the run file cannot be written, after the sending has ended. When a
     process of the run dies or is stopped later, or cannot write, nothing more is sent, and what was measured until then
-    is the result, whose ``incomplete`` says why.
+    is the result, whose ``incomplete`` says why. If that happens in the warm-up, nothing is measured.
     """
     settings = check_settings(settings)
     stop = stop or threading.Event()
@@ -298,15 +298,27 @@ def run_load(
         warmed = _execute(_Follower(warm_up, _Nowhere(), progress, warming_up=True), key, stop)
         if warmed.interrupted:
             stop.set()
-    result = _execute(_Follower(settings, writer, progress, warm_up=_account_of(warmed)), key, stop)
-    if warmed is not None and warmed.incomplete:
-        result.warnings.append(f"The warm-up is incomplete: {warmed.incomplete}")
-    return result
+    failure = f"The warm-up did not come to its end. {warmed.incomplete}" if warmed and warmed.incomplete else ""
+    return _execute(_Follower(settings, writer, progress, warm_up=_account_of(warmed)), key, stop, failure)
 
 
-def _execute(follower: _Follower, key: str | None, stop: threading.Event) -> LoadResult:
+@contextlib.contextmanager
+def interruptible(stop: threading.Event) -> Iterator[None]:
+    """Let the first interrupt that comes between two runs of the block set ``stop``, and a later one end the block."""
+
+    def interrupt() -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    with interrupts(interrupt):
+        yield
+
+
+def _execute(follower: _Follower, key: str | None, stop: threading.Event, failure: str = "") -> LoadResult:
+    """Run Locust once, unless a ``failure`` before keeps it from beginning."""
     with run_folder() as folder:
-        run = _Run(follower, folder, key, stop)
+        run = _Run(follower, folder, key, stop, failure)
         with interrupts(run.interrupt):
             return run.execute()
 
@@ -389,7 +401,7 @@ class Measured:
 class _Run:
     """One run of Locust in a subprocess, whose files are in ``folder``."""
 
-    def __init__(self, follower: _Follower, folder: Path, key: str | None, stop: threading.Event) -> None:
+    def __init__(self, follower: _Follower, folder: Path, key: str | None, stop: threading.Event, failure: str) -> None:
         self.follower = follower
         self.settings = settings = follower.settings
         self.folder = folder
@@ -402,7 +414,8 @@ class _Run:
         context = settings.request_options(key or os.environ.get(KEY_VARIABLE)).tls_context()
         self.telemetry = Telemetry(settings.metrics_urls(), Gpus() if settings.gpu else None, context)
         self.warnings: list[str] = []
-        self._failure = ""
+        self._failure = failure
+        self._called_off = bool(failure)
         self._aborted = ""
         self._abort_at = 0.0
         self._conditions = [parse_abort(text) for text in settings.abort_on]
@@ -422,8 +435,8 @@ class _Run:
         self.interrupts += 1
 
     def execute(self) -> LoadResult:
-        if self.stop.is_set():  # such as in the warm-up
-            self.interrupted = True
+        self.interrupted = self.stop.is_set()  # such as in the warm-up
+        if self.interrupted or self._called_off:
             return self._result(0)
         self.lease.start()
         self.telemetry.start()
@@ -602,7 +615,8 @@ class _Run:
         follower = self.follower
         if follower.error is not None:
             raise follower.error
-        if not follower.begun and not self.interrupted:
+        idle = self.interrupted or self._called_off
+        if not follower.begun and not idle:
             words = self._last_words().rstrip(".")
             raise RejoinderError(
                 self._failure or f"The load generator failed to start (exit code {code}): {words}.",
@@ -610,7 +624,7 @@ class _Run:
             )
         notes = []
         ended = follower.issued is not None and bool(follower.checks)
-        if not ended and (follower.begun or not self.interrupted):
+        if not ended and (follower.begun or not idle):
             notes.append("the load generator ended without its last report")
             if not self._failure and not self.interrupted:
                 words = self._last_words().rstrip(".")
@@ -623,7 +637,8 @@ class _Run:
         if uncounted > 0 or not follower.checks:
             follower.checks.append(SelfCheck(started=max(0, uncounted), died=not self.interrupted))
         if self._failure:
-            self.warnings.insert(0, f"{self._failure} The figures cover what was measured until then.")
+            covered = "Nothing was measured." if self._called_off else "The figures cover what was measured until then."
+            self.warnings.insert(0, f"{self._failure} {covered}")
         if follower.stats.foreign:
             mixed = plural(follower.stats.foreign, "response contains", "responses contain")
             self.warnings.append(f"{mixed} the canary of another request: the endpoint mixes up responses.")

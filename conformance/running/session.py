@@ -226,7 +226,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 @contextmanager
 def interruptible(run: CheckRun, on_interrupt: Callable[[], None] | None) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end a run in order, after calling ``on_interrupt``, and the second one at once.
+    """Let the first interrupt end a run in order, after calling ``on_interrupt``, and the second one at once.
 
     Without ``on_interrupt`` signals do what they did before.
     """

@@ -29,7 +29,7 @@ from rejoinder.errors import UsageError
 from rejoinder.formatting import plural, uncapitalized, value_of
 from rejoinder.load.decide.search import SearchRun, StepFailedError, keeps, sweep, unlimited_failures
 from rejoinder.load.objectives.slo import parse_slos
-from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
+from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, interruptible, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram, values_for
 from rejoinder.model.metrics import SHARES, TIMES
@@ -392,12 +392,16 @@ def run_search(
     halt = stop or threading.Event()
 
     def run(step: LoadSettings, into: Sink) -> LoadResult:
+        if halt.is_set() and search.steps:
+            search.interrupted = True
+            raise StepFailedError
         if begin is not None:
             begin(step)
         return run_load(step, into, progress=progress, key=key, stop=halt)
 
     search = SearchRun(sink, run, on_step)
     check_settings(replace(settings, concurrency=1, processes=1, rate=None, phases="", trace=""))
-    if sought is not None:
-        return find_highest(settings, sought, search)
-    return sweep(settings, levels, search)
+    with interruptible(halt):
+        if sought is not None:
+            return find_highest(settings, sought, search)
+        return sweep(settings, levels, search)

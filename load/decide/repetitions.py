@@ -16,7 +16,7 @@ from rejoinder.errors import RejoinderError
 from rejoinder.load.decide.regression import RegressionLimit, figures, judge, order
 from rejoinder.load.decide.run_evidence import KeptRun, RunEvidence
 from rejoinder.load.decide.search import Runner
-from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, run_load
+from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, interruptible, run_load
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.samples import Repeat, Side, SloResult
 
@@ -59,53 +59,57 @@ def run_repeats(
     failure: RejoinderError | None = None
     interrupted = False
     incomplete = aborted = ""
-    for number, side in order(repeats, against is not None):
-        chosen = replace(sides[side], seed=settings.seed + number)
-        if begin is not None:
-            begin(chosen)
-        kept = evidence.begin()
-        try:
-            result = run(chosen, kept)
-        except RejoinderError as error:
-            evidence.write(kept)
-            if not done:
-                raise
-            failure = error
-            break
-        load = result.load
-        evidence.write(kept, result)
-        repeat = Repeat(
-            of=side,
-            repeat=number,
-            started=result.started,
-            outcomes=result.outcomes,
-            verdict=result.verdict,
-            figures=figures(result.histograms, load.rates, result.outcomes, load.good, changes),
-            judged=load.judged,
-            broken=load.broken,
-            conformance=load.conformance,
-        )
-        found.append(repeat)
-        sink.sample(repeat)
-        if on_repeat is not None:
-            on_repeat(repeat)
-        if side == "endpoint":
-            done.append((result, kept))
-        interrupted, incomplete = result.interrupted, result.incomplete
-        if result.aborted:
-            aborted = (
-                f"Repetition {number + 1}{'' if side == 'endpoint' else ' of the other endpoint'}: {result.aborted}"
+    with interruptible(halt):
+        for number, side in order(repeats, against is not None):
+            if halt.is_set() and done:
+                interrupted = True
+                break
+            chosen = replace(sides[side], seed=settings.seed + number)
+            if begin is not None:
+                begin(chosen)
+            kept = evidence.begin()
+            try:
+                result = run(chosen, kept)
+            except RejoinderError as error:
+                evidence.write(kept)
+                if not done:
+                    raise
+                failure = error
+                break
+            load = result.load
+            evidence.write(kept, result)
+            repeat = Repeat(
+                of=side,
+                repeat=number,
+                started=result.started,
+                outcomes=result.outcomes,
+                verdict=result.verdict,
+                figures=figures(result.histograms, load.rates, result.outcomes, load.good, changes),
+                judged=load.judged,
+                broken=load.broken,
+                conformance=load.conformance,
             )
-        if interrupted or incomplete or aborted:
-            break
-    result = _finish(sink, done, found, baseline, changes, failure)
-    if interrupted:
-        result.interrupted = result.load.interrupted = True
-    result.load.aborted = aborted
-    if incomplete and not result.incomplete:
-        result.load.incomplete = f"A repetition is incomplete: {incomplete}"
-    sink.sample(result.load)
-    return result
+            found.append(repeat)
+            sink.sample(repeat)
+            if on_repeat is not None:
+                on_repeat(repeat)
+            if side == "endpoint":
+                done.append((result, kept))
+            interrupted, incomplete = result.interrupted, result.incomplete
+            if result.aborted:
+                aborted = (
+                    f"Repetition {number + 1}{'' if side == 'endpoint' else ' of the other endpoint'}: {result.aborted}"
+                )
+            if interrupted or incomplete or aborted:
+                break
+        result = _finish(sink, done, found, baseline, changes, failure)
+        if interrupted:
+            result.interrupted = result.load.interrupted = True
+        result.load.aborted = aborted
+        if incomplete and not result.incomplete:
+            result.load.incomplete = f"A repetition is incomplete: {incomplete}"
+        sink.sample(result.load)
+        return result
 
 
 def _finish(

@@ -63,7 +63,7 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.NOT_TESTED: "Nothing could be tested: wrong usage, no connection, or no response.",
     ExitCode.INCOMPLETE: "The run ended early: the endpoint stopped answering, a process died, or writing failed.",
     ExitCode.CLIENT_BOUND: "The load generator, not the endpoint, limited the load (CLIENT-BOUND).",
-    ExitCode.INTERRUPTED: "Interrupted with Ctrl-C or SIGTERM. The report covers what was recorded until then.",
+    ExitCode.INTERRUPTED: "Interrupted with Ctrl-C, SIGTERM or SIGHUP. The report covers what was recorded until then.",
 }
 """The meaning of each exit code, as the documentation shows it."""
 

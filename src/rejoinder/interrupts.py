@@ -1,4 +1,4 @@
-"""SIGINT (Ctrl-C) and SIGTERM, which ask a command to end in order: both mean the same in every command."""
+"""SIGINT (Ctrl-C), SIGTERM and SIGHUP, which ask a command to end in order: they mean the same in every command."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM)
-"""A person sends the first, containers, service managers and CI runners send the second."""
+INTERRUPTS: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)  # Windows has two
+)
+"""A person sends the first. Containers, service managers and CI runners send the second, a closed terminal the third.
+"""
 
 
 @contextmanager
 def interrupts(handler: Callable[[], None]) -> Iterator[None]:
-    """Call a handler on each SIGINT and SIGTERM inside the block, instead of what they did before.
+    """Call a handler on each signal of :data:`INTERRUPTS` inside the block, instead of what they did before.
 
     Outside of the main thread, where Python takes no signals, it does nothing. A signal that is ignored stays so.
     """

@@ -53,7 +53,7 @@ def lines(path: Path) -> int:
 
 
 @pytest.mark.slow(6)
-@pytest.mark.parametrize("signs", [(signal.SIGTERM,), (signal.SIGTERM, signal.SIGINT)])
+@pytest.mark.parametrize("signs", [(signal.SIGHUP,), (signal.SIGTERM, signal.SIGINT)])
 def test_a_check_that_is_terminated_reports_what_it_recorded(
     endpoint: str, tmp_path: Path, signs: tuple[signal.Signals, ...]
 ) -> None:

@@ -199,6 +199,32 @@ def test_a_signal_for_the_command_ends_the_load_and_loses_nothing(
 
 
 @pytest.mark.slow(8)
+@pytest.mark.parametrize(
+    ("victim", "sign", "code"),
+    [("worker", signal.SIGKILL, ExitCode.INCOMPLETE), ("command", signal.SIGTERM, ExitCode.INTERRUPTED)],
+)
+def test_a_load_ends_in_its_warm_up(
+    start: Callable[..., Load], victim: str, sign: signal.Signals, code: ExitCode
+) -> None:
+    load = start("--concurrency", "2", "--processes", "2", "--warm-up", "10min")
+    load.send(victim, sign)
+    text = load.wait()
+    run = read_run(load.out)
+    assert load.process.returncode == code
+    assert run.load is not None
+    assert run.load.started == 0
+    assert run.load.warm_up is not None
+    found = sum(one.request.method == "POST" and one.case != "load" for one in run.exchanges)
+    warmed = run.load.warm_up
+    assert warmed.started == sum(warmed.outcomes.values()) == load.server.truth()["requests"] - found
+    if code == ExitCode.INCOMPLETE:
+        assert "The warm-up did not come to its end. A load generator process" in run.load.incomplete
+        assert run.load.incomplete in render_junit(run)
+        assert "Incomplete: " in text
+    assert not list(load.temporary.iterdir())
+
+
+@pytest.mark.slow(8)
 def test_a_second_signal_ends_the_load_at_once_and_keeps_what_was_measured(
     start: Callable[..., Load], timed_server: Any
 ) -> None:

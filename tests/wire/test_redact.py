@@ -125,6 +125,37 @@ def test_every_form_of_a_key_is_masked(form: str, key: str) -> None:
     assert data.endswith(b'"}')
 
 
+# Keys of which every few characters need an escape somewhere.
+odd_keys = st.text(st.sampled_from(ALNUM + 4 * "\"\\<>&'/+=%?#;"), min_size=16, max_size=40).map(
+    lambda key: f"a{key[1:-1]}7".replace("%", "%-").replace("&", "&-").replace("\\", "\\-")  # not an escape itself
+)
+ESCAPED: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "JSON": lambda key: json.dumps(key)[1:-1],
+    "JSON with escaped slashes": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
+    "HTML": html.escape,
+    "percent-encoding": quote,
+    "percent-encoding without safe characters": lambda key: quote(key, safe=""),
+}
+ENCODED: dict[str, Callable[[bytes], str]] = {
+    "text": bytes.decode,
+    "base64": lambda data: base64.b64encode(data).decode(),
+    "base64 for URLs": lambda data: base64.urlsafe_b64encode(data).decode(),
+    "hex": bytes.hex,
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPED)
+@pytest.mark.parametrize("encode", ENCODED)
+@given(key=odd_keys, before=st.integers(0, 3))
+def test_a_key_that_needs_escapes_is_masked_in_an_encoded_text(escape: str, encode: str, key: str, before: int) -> None:
+    written = ENCODED[encode](b"{" * before + ESCAPED[escape](key).encode() + b"}}")
+    masked = Redactor(key).text(written)
+    assert len(masked) == len(written)
+    # Left are what is around the key, and characters of base64 that hold bits of both.
+    assert sum(char != "*" for char in masked) <= 2 * (before + 2) + 4
+
+
 @given(tokens, st.sampled_from(sorted(FORMS)))
 def test_headers_are_masked_in_name_and_value(key: str, form: str) -> None:
     written = FORMS[form](key)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final, NoReturn
 
 import click
@@ -18,6 +20,7 @@ from rejoinder.cli._help import Group
 from rejoinder.cli._secrets import clean
 from rejoinder.cli._terminal import echo, echo_usage
 from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError, UsageError, suggest
+from rejoinder.interrupts import INTERRUPTS
 from rejoinder.settings import Kind, load_settings, options_of
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -41,6 +44,8 @@ _COMPLETION: Final[Mapping[str, str]] = {
     "fish": "_REJOINDER_COMPLETE=fish_source rejoinder | source",
 }
 """The line that switches completion on, by shell; it belongs into the shell's start-up file."""
+_FULL: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+"""Errors of a disk, a file or a quota that takes no more."""
 
 
 class _Commands(Group):
@@ -138,9 +143,10 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit. Errors of a user or of an endpoint are printed as a sentence and a hint."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        # As Ctrl-C. Process 1 of a container would not even end with the default.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in INTERRUPTS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            # As Ctrl-C. Process 1 of a container would not even end with the default.
+            signal.signal(number, signal.default_int_handler)
     try:
         code = cli.main(args=args, prog_name="rejoinder", standalone_mode=False)
     except RejoinderError as error:
@@ -154,13 +160,37 @@ def main(args: list[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         echo("Interrupted.", err=True)
         sys.exit(ExitCode.INTERRUPTED)
-    except Exception as error:  # a bug: the sentence goes to the terminal, the traceback to a file
-        echo(f"Error: rejoinder crashed: {type(error).__name__}: {error}", err=True)
-        with tempfile.NamedTemporaryFile("w", prefix="rejoinder-crash-", suffix=".txt", delete=False) as file:
-            file.write(clean(traceback.format_exc()))
-        echo(
-            f"  This is a bug. Please report it and attach {file.name}. The folder of the run keeps what was recorded.",
-            err=True,
-        )
+    except Exception as error:
+        if sentences := _surroundings(error):
+            echo("Error: {}\n  {}".format(*sentences), err=True)
+        else:  # a bug: the sentence goes to the terminal, the traceback to a file
+            echo(f"Error: rejoinder crashed: {type(error).__name__}: {error}", err=True)
+            attach = _keep_traceback(traceback.format_exc())
+            echo(f"  This is a bug. Please report it{attach}. The folder of the run keeps what was recorded.", err=True)
         sys.exit(ExitCode.NOT_TESTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _surroundings(error: Exception) -> tuple[str, str] | None:
+    """Return what is wrong around the command and what to do, for an error that no code of its own can expect."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _FULL:
+        return f"Cannot write {error.filename or 'the output'}: {error.strerror}.", "Free space there."
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"rejoinder cannot open more files: {error.strerror}.", "Raise the limit with `ulimit -n 4096`."
+    try:
+        Path.cwd()
+    except OSError:
+        return "The current folder does not exist.", "Change to another folder."
+    return None
+
+
+def _keep_traceback(text: str) -> str:
+    """Write a traceback to a temporary file; return what a person does with it, as a part of a sentence."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="rejoinder-crash-", suffix=".txt", delete=False) as file:
+            file.write(clean(text))
+    except OSError as error:
+        return f" (the traceback could not be written to a temporary file: {error.strerror})"
+    return f" and attach {file.name}"

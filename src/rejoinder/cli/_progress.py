@@ -13,6 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from rejoinder.cli._secrets import clean
+from rejoinder.cli._terminal import output
 from rejoinder.formatting import encodable, one_line, terminal_text
 
 PLAIN_EVERY: Final = 5.0
@@ -30,7 +31,7 @@ class Steps:
     def __init__(
         self, *, quiet: bool = False, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._console = console or Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = console or Console(file=output(err=True), quiet=quiet, highlight=False)
         self._clock = clock
         self._live: Progress | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal and not quiet:

@@ -231,21 +231,41 @@ def new_folder(out: Path | None) -> Path:
     Without a name it is a new one below ``rejoinder-runs/``, named by the time. Raises :class:`UsageError` when it
     cannot be made or already holds a run.
     """
-    if out is None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        names = [stamp, *(f"{stamp}-{n}" for n in range(2, 100))]
-        out = next(path for path in (_runs() / name for name in names) if not path.exists())
-    if (out / "run.ndjson").exists():
-        raise UsageError(
-            f"{out} already contains a run.", "Choose another folder with --out. Recorded runs are never overwritten."
-        )
+    if out is not None:
+        _make(out)
+        try:
+            # Of two commands that begin at the same time, one gets the folder.
+            (out / "run.ndjson").touch(exist_ok=False)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{out} already contains a run.",
+                "Choose another folder with --out. Recorded runs are never overwritten.",
+            ) from error
+        except OSError:  # the run file cannot be opened then, which says why
+            pass
+        return out
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    number = 1
+    while True:
+        folder = _runs() / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            _make(folder, new=True)
+        except FileExistsError:  # a run that began in the same second
+            number += 1
+        else:
+            return folder
+
+
+def _make(folder: Path, *, new: bool = False) -> None:
+    """Make a folder; raises ``FileExistsError`` if it must be ``new`` and is not, :class:`UsageError` if it cannot."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=not new)
     except OSError as error:
+        if new and isinstance(error, FileExistsError) and folder.is_dir():
+            raise
         raise UsageError(
-            f"Cannot create the folder {out}: {error.strerror}.", "Choose another folder with --out."
+            f"Cannot create the folder {folder}: {error.strerror}.", "Choose another folder with --out."
         ) from error
-    return out
 
 
 def _runs() -> Path:
@@ -287,8 +307,9 @@ def recording(out: Path | None) -> Iterator[RunRecorder]:
         if out is None and all(exchange.status is None for exchange in error.exchanges):
             _remove(folder)
         else:
-            write_reports(folder)
-            echo(f"The report of the attempt is {folder / 'report.html'}.", err=True)
+            with suppress(UsageError):  # why there is no endpoint is worth more
+                write_reports(folder)
+                echo(f"The report of the attempt is {folder / 'report.html'}.", err=True)
         raise
     except UsageError:
         file = folder / "run.ndjson"
@@ -299,7 +320,7 @@ def recording(out: Path | None) -> Iterator[RunRecorder]:
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM inside the block pass: what was gathered is still written. The second ends it."""
+    """Let the first interrupt inside the block pass: what was gathered is still written. The second ends it."""
     seen = 0
 
     def handle() -> None:
@@ -368,37 +389,53 @@ def _remove(folder: Path) -> None:
             place.rmdir()
 
 
-def write_reports(folder: Path) -> Run:
-    """Write report.html and junit.xml beside a finished run.ndjson and return the run that they show."""
+def write_reports(folder: Path, run: Run | None = None) -> None:
+    """Write report.html and junit.xml beside a finished run.ndjson, whose ``run`` is read unless it is given."""
     from rejoinder.model.runfile import read_run
     from rejoinder.reports import render_html, render_junit
 
-    run = read_run(folder)
+    run = run or read_run(folder)
     write_text(folder / "report.html", render_html(run))
     write_text(folder / "junit.xml", render_junit(run))
-    return run
+
+
+def save_reports(folder: Path) -> tuple[Run, RunWriteError | None]:
+    """Write the reports of a finished run; return the run, and why the reports could not be written if they could not.
+
+    The first interrupt does not prevent it.
+    """
+    from rejoinder.model.runfile import read_run
+
+    with finishing():
+        run = read_run(folder)
+        try:
+            write_reports(folder, run)
+        except UsageError as error:
+            hint = "`rejoinder report` writes the reports of a run file to another folder."
+            return run, RunWriteError(error.message, hint)
+    return run, None
 
 
 def close_run(recorder: RunRecorder) -> Run:
     """Write the reports of a finished run, print the closing summary, and return the run.
 
-    Raises :class:`RunWriteError` after the summary when the reports cannot be written.
+    Raises :class:`RunWriteError` when the reports cannot be written, after the summary, or the summary cannot.
     """
-    from rejoinder.model.runfile import read_run
     from rejoinder.reports import summarize
 
     folder = recorder.folder
     paths = {"report": str(folder / "report.html"), "run file": str(folder / "run.ndjson")}
-    try:
-        with finishing():
-            run = write_reports(folder)
-    except UsageError as error:
+    run, problem = save_reports(folder)
+    if problem is not None:
         del paths["report"]
-        show(summarize(read_run(folder), paths=paths))
-        hint = "`rejoinder report` writes the reports of a run file to another folder."
-        raise RunWriteError(error.message, hint) from error
-    show(summarize(run, paths=paths))
-    _name_better_dialect(run)
+    try:
+        show(summarize(run, paths=paths))
+        if problem is None:
+            _name_better_dialect(run)
+    except UsageError as error:  # the run and its reports are whole
+        problem = problem or RunWriteError(error.message, f"The report is {folder / 'report.html'}.")
+    if problem is not None:
+        raise problem
     return run
 
 

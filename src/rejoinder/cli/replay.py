@@ -24,10 +24,10 @@ from rejoinder.cli._run import (
     request_options,
     resend_option,
     run_argument,
+    save_reports,
     say_choice,
     second_key_option,
     timeout_option,
-    write_reports,
 )
 from rejoinder.cli._terminal import echo
 from rejoinder.errors import EXIT_CODES, ExitCode, UsageError
@@ -213,12 +213,14 @@ def command(
         recorder.footer(code, **{name: footer[name] for name in ("interrupted", "resent", "warnings")})
     order = {one.fingerprint: number for number, one in enumerate(wanted)}
     results.sort(key=lambda replayed: order[replayed.finding.fingerprint])
+    _, problem = save_reports(recorder.folder)
     for replayed in results:
         _show(replayed, target.url, whole=not every)
     if every:
         still = sum(replayed.outcome is replaying.ReplayOutcome.HAPPENS for replayed in results)
         echo(f"\n{still} of {plural(len(results), 'finding')} still {'reproduces' if still == 1 else 'reproduce'}.")
-    write_reports(recorder.folder)
+    if problem is not None:
+        raise problem
     echo(f"\n  report    {recorder.folder / 'report.html'}\n  run file  {recorder.folder / 'run.ndjson'}")
     return code
 

@@ -140,7 +140,8 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.bind((host, port))
         except (OSError, OverflowError) as error:
-            raise UsageError(f"Cannot listen on {host}:{port}: {error}.", "Use another --port.") from error
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise UsageError(f"Cannot listen on {where}: {error}.", "Use another --port.") from error
         # Connections made before the server's loop runs wait in the backlog.
         listener.listen(2048)
         yield listener

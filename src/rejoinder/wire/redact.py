@@ -7,6 +7,8 @@ that is found is masked where the text came from.
 from __future__ import annotations
 
 import base64
+import html
+import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from html.entities import html5
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Chunks, Headers
@@ -224,9 +226,12 @@ class Redactor:
         low = _lower(secret)
         words = frozenset(word for word in re.findall(r"[a-z0-9]+", low) if word.isalpha() and len(word) < LONG_WORD)
         self._folded.append(_form(low, MIN_PART, words, self._names))
-        data = secret.encode("utf-8", "surrogatepass")
         if not secret.isascii():
-            self._folded.append(_form(data.decode("latin-1"), MIN_PART))
+            self._folded.append(_form(secret.encode("utf-8", "surrogatepass").decode("latin-1"), MIN_PART))
+        for written in _escaped(secret):
+            self._add_encoded(written.encode("utf-8", "surrogatepass"))
+
+    def _add_encoded(self, data: bytes) -> None:
         self._folded.append(_form(data.hex(), 2 * MIN_PART))
         for offset in range(3):
             encoded = base64.b64encode(bytes(offset) + data).decode("ascii")
@@ -353,6 +358,13 @@ def _joined_texts(text: str) -> Iterator[tuple[str, Callable[[], Sequence[_Span]
 
 def _join(text: str, spans: Sequence[_Span]) -> tuple[str, Callable[[], Sequence[_Span]]]:
     return "".join([text[begin:end] for begin, end in spans]), lambda: spans
+
+
+def _escaped(secret: str) -> Iterable[str]:
+    """Return a secret as texts hold it that are encoded as a whole, such as a JSON document."""
+    in_json = json.dumps(secret)[1:-1]
+    in_urls = (quote(secret, safe=safe, errors="surrogatepass") for safe in ("", "/"))
+    return dict.fromkeys((secret, in_json, in_json.replace("/", "\\/"), html.escape(secret), *in_urls))
 
 
 def _between(text: str) -> list[_Span]:

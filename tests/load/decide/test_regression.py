@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import random
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -291,6 +293,19 @@ def test_what_ends_repeats_early_loses_none() -> None:
     assert memory.samples[-1] is broken.load
     with pytest.raises(RejoinderError, match="broke"):
         run_repeats(SETTINGS, Memory(), repeats=5, run=runner(times, fail_at=0))
+
+
+def test_an_interrupt_between_two_repeats_keeps_both() -> None:
+    seen: list[Repeat] = []
+
+    def interrupt(repeat: Repeat) -> None:
+        seen.append(repeat)
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    times = {"http://new": [1.0] * 9}
+    result = run_repeats(SETTINGS, Memory(), repeats=5, run=runner(times), on_repeat=interrupt)
+    assert (result.interrupted, result.load.repeats) == (True, seen)
 
 
 def test_one_repeat_at_the_generators_limit_is_said_of_all() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,6 +161,35 @@ def test_an_interrupt_ends_a_search_with_what_it_has() -> None:
     search = SearchRun(Memory(), endpoint(stop_at=2))
     result = sweep(SETTINGS, [1, 2, 4], search)
     assert (result.interrupted, levels(search)) == (True, [1, 2])
+
+
+def test_an_interrupt_between_two_steps_keeps_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = endpoint()
+    monkeypatch.setattr("rejoinder.load.decide.find_highest.run_load", lambda step, sink, **_: play(step, sink))
+    seen: list[SearchStep] = []
+
+    def interrupt(step: SearchStep) -> None:
+        seen.append(step)
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    for sought, levels in ((None, [1, 2, 4, 8]), (RATES, None)):
+        seen.clear()
+        result = run_search(SETTINGS, Memory(), levels=levels, sought=sought, on_step=interrupt)
+        assert result.interrupted
+        assert len(search_of(result).steps) == len(seen) == 2
+
+
+def test_a_second_interrupt_between_two_steps_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = endpoint()
+    monkeypatch.setattr("rejoinder.load.decide.find_highest.run_load", lambda step, sink, **_: play(step, sink))
+
+    def interrupt(_: SearchStep) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_search(SETTINGS, Memory(), levels=[1, 2], on_step=interrupt)
 
 
 def test_a_step_of_which_a_part_dies_is_the_last() -> None:
