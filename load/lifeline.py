@@ -40,15 +40,13 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+from rejoinder.budgets import SUSPENSION_LIMIT
 from rejoinder.errors import RejoinderError
 
 RENEW_EVERY: Final = 0.1
 """Seconds between two renewals of the lease, and between two looks at the parent."""
 LEASE_LIMIT: Final = 0.6
 """Seconds for which a lease permits to send unless it is renewed."""
-SUSPENSION_LIMIT: Final = 3.0
-"""Seconds for which the command may be suspended. After a longer time the run ends: an open loop would catch up with
-all that it missed in one burst."""
 FOLDER_PREFIX: Final = "rejoinder-load-"
 _LOCK: Final = "lock"
 _LEASE: Final = "lease"

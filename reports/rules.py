@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from rejoinder.contract import Harm, Rule, harms_of, read_catalogue
-from rejoinder.errors import ContractError
+from rejoinder.errors import ContractError, ExitCode
 from rejoinder.formatting import one_line, plural, printable
 from rejoinder.model.effect import Effect
 from rejoinder.model.footer import Acceptance
@@ -88,6 +88,8 @@ def partial_reason(run: Run) -> str:
         return reason
     if footer is not None and footer.unsent:
         return f"The run ended before it sent {plural(footer.unsent, 'request')} of the plan."
+    if footer is not None and footer.exit_code == ExitCode.INCOMPLETE:
+        return f"The run is incomplete: {one_line(footer.problem or 'its warnings give the reason.', 300)}"
     if run.header.select not in ("", "*"):
         return f"Only rules that match {one_line(run.header.select, 100)} were checked."
     return ""

@@ -147,6 +147,7 @@ class CheckRun:
         self._recalls: bool | None = None
         self._passed_over = 0
         self._late: Counter[str] = Counter()
+        self._suspended = 0
         self._began = time.monotonic()
 
     def stop(self) -> None:
@@ -182,6 +183,10 @@ class CheckRun:
             requests, were = plural(self._late.total(), "request"), "was" if self._late.total() == 1 else "were"
             cases = one_line(", ".join(sorted(self._late)), 100)
             self.result.warnings.append(f"{requests} {were} not sent, because the time of the case was up: {cases}.")
+        if self._suspended:
+            self.result.incomplete = True
+            requests = plural(self._suspended, "request was", "requests were")
+            self.result.warnings.append(f"{requests} not tested, because rejoinder was suspended meanwhile.")
         if self._passed_over:
             requests = plural(self._passed_over, "request")
             self.result.warnings.append(f"{requests} for canaries not sent: the model repeated none.")
@@ -442,6 +447,7 @@ class CheckRun:
         seconds = max(0.001, min(usual, most, limit.left(started)))
         weight = max(CHECK_LEAST, min(CHECK.weight, (self._memory_left() - CHECK_RESERVE) // CHECK_SHARE))
         self._promised += weight
+        suspensions = self.client.suspensions
         try:
             exchange = await self.client.send(
                 planned.method,
@@ -461,7 +467,12 @@ class CheckRun:
             self._promised -= weight
         if exchange.outcome is Outcome.TIMEOUT and seconds < usual:
             exchange = replace(exchange, outcome=Outcome.CANCELLED)
-        return prepared.recorded(exchange), started
+        exchange = prepared.recorded(exchange)
+        if self.client.suspensions != suspensions:
+            # Neither how it ended nor how long it took says anything of the endpoint.
+            self._suspended += 1
+            exchange = exchange.tagged(Tag.UNJUDGED)
+        return exchange, started
 
     def _memory_left(self) -> int:
         """Return how much the replies to come may weigh together, beside those that are kept or under way."""

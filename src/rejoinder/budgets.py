@@ -61,6 +61,9 @@ PREFLIGHT_SECONDS: Final = 60.0
 """Seconds that each request to find the endpoint may take at most, whatever --timeout is."""
 PREFLIGHT_LEAST: Final = 10.0
 """Seconds that it may take before a load run, whose --timeout limits silence only, if that is less."""
+SUSPENSION_LIMIT: Final = 3.0
+"""Seconds for which rejoinder may be suspended (SIGSTOP, Ctrl-Z) before that counts: an open loop would catch up with
+all that it missed in one burst, and the time of a request in flight says nothing of the endpoint."""
 
 LOAD: Final = ReplyBudget(body=16 * MIB, lines=400_000, values=1_000_000, chunks=400_000)
 """A reply to a request of a load run."""

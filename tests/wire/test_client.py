@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -508,6 +510,36 @@ def test_requests_that_cannot_be_written_down(header: tuple[str, str]) -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("asleep", "outcome", "suspensions"), [(True, Outcome.CANCELLED, 1), (False, Outcome.TIMEOUT, 0)]
+)
+def test_a_suspension_is_no_time_out(
+    asleep: bool, outcome: Outcome, suspensions: int, serve: type[ScriptedServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rejoinder.wire.client.SUSPENSION_LIMIT", 0.05)
+    monkeypatch.setattr("rejoinder.wire.client._BEAT", 0.01)
+    monkeypatch.setattr("rejoinder.wire.client._IDLE", 0.3)
+
+    async def script(request: bytes, writer: asyncio.StreamWriter) -> None:
+        await writes(reply(b"{}", length=9))(request, writer)
+        if asleep:  # as a process that was stopped
+            time.sleep(0.5)
+        else:
+            end = time.process_time() + 0.5
+            while time.process_time() < end:
+                pass
+        await asyncio.Event().wait()
+
+    async def main() -> tuple[Exchange, int]:
+        options = replace(PATIENT, total=0.3)
+        async with serve(script) as endpoint, Client(endpoint.url, options=options) as client:
+            return await client.send("GET", "/", id="x"), client.suspensions
+
+    exchange, counted = run(main())
+    assert (exchange.outcome, counted) == (outcome, suspensions)
+    assert ("rejoinder was suspended for" in exchange.detail) == asleep
+
+
 def test_a_proxy_is_used_for_other_hosts_only(serve: type[ScriptedServer], monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> tuple[bytes, ...]:
         async with serve(writes(reply(b"proxied"))) as proxy, serve(writes(reply(b"direct"))) as endpoint:
@@ -518,6 +550,32 @@ def test_a_proxy_is_used_for_other_hosts_only(serve: type[ScriptedServer], monke
                 return (await far.send("GET", "/", id="x")).body, (await near.send("GET", "/", id="x")).body
 
     assert run(main()) == (b"proxied", b"direct")
+
+
+def test_the_password_of_a_proxy_is_masked(serve: type[ScriptedServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    password = "s3cret-0123456789"
+
+    async def echo(request: bytes, writer: asyncio.StreamWriter) -> None:
+        await writes(reply(request))(request, writer)
+
+    async def main() -> Exchange:
+        async with serve(echo) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", f"http://user:{password}@127.0.0.1:{proxy.port}")
+            async with Client("http://upstream.invalid") as client:
+                return await client.send("GET", "/", id="x")
+
+    exchange = run(main())
+    assert b"Proxy-Authorization: Basic" in exchange.body
+    assert base64.b64encode(f"user:{password}".encode()) not in exchange.body
+    assert b"*" * 20 in exchange.body
+
+
+@pytest.mark.parametrize("url", ["http://user:s3cret0123#x@127.0.0.1:1", "http://user:s3cret0123/x@127.0.0.1:1"])
+def test_an_invalid_proxy_does_not_show_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", url)
+    with pytest.raises(UsageError, match="proxy of the environment: its URL is invalid") as caught:
+        Client("http://upstream.invalid")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:

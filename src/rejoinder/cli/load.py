@@ -139,6 +139,11 @@ def command(
         dialect = target.dialect
         settings = replace(plan.settings, url=target.url, model=target.model or "", input_form=form, dialect=dialect)
         say_choice(steps, target)
+        warnings = list(target.warnings)
+        if target.proxy:
+            direct = f"The proxy {target.proxy} is not used under load. Requests go directly to the endpoint."
+            steps.say(f"Warning: {direct}")
+            warnings.append(direct)
         if traits := target.form.traits(load_dialect(dialect).usual_form):
             steps.say(f"Request form: {', '.join(traits)}")
         other = None
@@ -160,7 +165,7 @@ def command(
         if plan.probe_disconnects and not (result.interrupted or result.incomplete) and result.answered:
             result.probes = probe_endpoint(record, steps, target, settings)
         code = gate_code(result)
-        record.footer(code, interrupted=result.interrupted, warnings=[*target.warnings, *result.warnings])
+        record.footer(code, interrupted=result.interrupted, warnings=[*warnings, *result.warnings])
     close_run(record)
     return code
 

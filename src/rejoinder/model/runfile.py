@@ -30,7 +30,7 @@ except ImportError:  # Windows
 import msgspec
 
 from rejoinder.budgets import INPUT_RUN_LINE, INPUT_RUN_PIPE, INPUT_VALUES
-from rejoinder.errors import RunFileError, RunWriteError
+from rejoinder.errors import ExitCode, RunFileError, RunWriteError
 from rejoinder.formatting import one_line
 from rejoinder.input_file import read_bytes
 from rejoinder.model.exchange import Exchange, load_json
@@ -83,12 +83,14 @@ class Run:
 
     @property
     def incomplete(self) -> bool:
-        """Whether the run ended before all of its plan was sent: interrupted, cut short by a failure, or out of budget.
+        """Whether a part of the plan was not tested: interrupted, cut short by a failure, suspended, or out of budget.
 
         A run without a footer was cut short, too.
         """
         load = self.load
-        return self.footer is None or self.footer.interrupted or bool(self.footer.unsent or (load and load.incomplete))
+        if self.footer is None or self.footer.interrupted or self.footer.exit_code == ExitCode.INCOMPLETE:
+            return True
+        return bool(self.footer.unsent or (load and load.incomplete))
 
     def samples_of(self, kind: type[S]) -> list[S]:
         """Return the sample lines of one class."""

@@ -7,6 +7,7 @@ redirects or decodes bodies acts on what an endpoint says, and a judge must only
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 import httpx
 
-from rejoinder.budgets import CHECK, ReplyBudget, ReplyMeter
+from rejoinder.budgets import CHECK, SUSPENSION_LIMIT, ReplyBudget, ReplyMeter
 from rejoinder.errors import UsageError
 from rejoinder.model.exchange import (
     NO_CONNECTION,
@@ -38,6 +39,11 @@ from rejoinder.wire.address import is_loopback
 from rejoinder.wire.headers import check_key, merge_headers, request_headers
 from rejoinder.wire.redact import query_secrets, shown_url
 from rejoinder.wire.request_options import RequestOptions
+
+_BEAT: Final = 0.5
+"""Seconds between two beats of a client's heart."""
+_IDLE: Final = 0.1
+"""The share of processor time below which a process did not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,9 @@ class Client:
     ``cancelled`` and what had arrived. Cancelling the task that awaits :meth:`send` raises ``CancelledError`` there as
     usual; what had arrived then goes to ``on_exchange`` only.
 
-    ``proxy`` is the address of the proxy in use, without credentials, or empty.
+    ``proxy`` is the address of the proxy in use, without credentials, or empty. ``suspensions`` is how often this
+    process was suspended while requests were in flight; one of them that did not end as it should has the outcome
+    ``cancelled``, since that says nothing of the endpoint.
 
     Use it as an asynchronous context manager, or call :meth:`aclose`. It belongs to one event loop.
     """
@@ -105,13 +113,14 @@ class Client:
         self._key = key or None
         extra = self.options.request
         self._headers = (*self.options.headers, *extra.headers, *extra.secret_headers)
-        self._redact = extra.redactor(key, second_key, *query_secrets(url))
         self._on_exchange = on_exchange
         proxy = "" if transport else _proxy(self._base)
+        self._redact = extra.redactor(key, second_key, *query_secrets(url), _password(proxy))
         self._transport = transport or _transport(proxy, self.options)
         self.proxy = str(httpx.URL(proxy).copy_with(userinfo=b"")) if proxy else ""
         self._timers: set[asyncio.Timeout] = set()
         self._stopped = ""
+        self._heart = _Heart()
 
     async def __aenter__(self) -> Client:
         return self
@@ -122,6 +131,11 @@ class Client:
     async def aclose(self) -> None:
         """Close the connections that are still open."""
         await self._transport.aclose()
+
+    @property
+    def suspensions(self) -> int:
+        """How often this process was suspended while requests were in flight."""
+        return self._heart.suspensions
 
     @property
     def stopped(self) -> bool:
@@ -180,6 +194,7 @@ class Client:
         progress = _Progress(ReplyMeter(replace(budget, body=body_limit, weight=least)), budget.head)
         request = self._request(method, path, body, content, headers, progress)
         outcome, detail = Outcome.COMPLETE, ""
+        suspensions = self.suspensions
         timer = asyncio.timeout(self.options.total if deadline is None else deadline)
         try:
             if self._stopped:
@@ -187,7 +202,8 @@ class Client:
             else:
                 async with timer:
                     self._timers.add(timer)
-                    await self._run(request, progress, pace)
+                    with self._heart:
+                        await self._run(request, progress, pace)
                 if progress.meter.exceeded:
                     cut = progress.meter.cut
                     detail = f"{cut[0].upper()}{cut[1:]}."
@@ -209,6 +225,9 @@ class Client:
         finally:
             self._timers.discard(timer)
             ended = time.perf_counter()
+            if self.suspensions != suspensions and outcome not in (Outcome.COMPLETE, Outcome.TOO_LARGE):
+                outcome = Outcome.CANCELLED
+                detail = f"rejoinder was suspended for {self._heart.seconds:.1f} s {progress.where()}."
             exchange = Exchange(
                 id=id,
                 request=Request(
@@ -291,6 +310,45 @@ class Client:
                     await parts.aclose()
         finally:
             await response.aclose()
+
+
+class _Heart:
+    """Beats while requests are in flight, to notice that this process was suspended: stopped, or without a CPU.
+
+    ``suspensions`` is how often it was, ``seconds`` how long the last time. Own work that blocks the event loop takes
+    processor time, and is none.
+    """
+
+    def __init__(self) -> None:
+        self.suspensions = 0
+        self.seconds = 0.0
+        self._users = 0
+        self._last = self._cpu = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        self._users += 1
+        if self._users == 1:
+            self._last, self._cpu = time.monotonic(), time.process_time()
+            self._wait()
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if not self._users and self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_BEAT, self._beat)
+
+    def _beat(self) -> None:
+        # Its time is up before that of any request that timed out meanwhile, so it is called first.
+        now, cpu = time.monotonic(), time.process_time()
+        gap = now - self._last
+        if gap > SUSPENSION_LIMIT and cpu - self._cpu < _IDLE * gap:
+            self.suspensions += 1
+            self.seconds = gap
+        self._last, self._cpu = now, cpu
+        self._wait()
 
 
 def encode_json(value: Any) -> bytes:
@@ -492,13 +550,22 @@ def _proxy(base: httpx.URL) -> str:
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
+def _password(proxy: str) -> str:
+    """Return the password in the address of a proxy, which passes it on if it is broken; empty for none."""
+    with contextlib.suppress(httpx.InvalidURL):
+        return httpx.URL(proxy).password
+    return ""
+
+
 def _transport(proxy: str, options: ClientOptions) -> httpx.AsyncBaseTransport:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     try:
         verify = options.request.tls_context() or options.verify
         return httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=proxy or None)
     except (ValueError, ImportError, httpx.InvalidURL) as error:
+        # What is wrong with a URL may be a part of its password.
+        why = "its URL is invalid" if isinstance(error, httpx.InvalidURL) and "@" in proxy else _short(str(error))
         raise UsageError(
-            f"Cannot use the proxy of the environment: {_short(str(error))}.",
+            f"Cannot use the proxy of the environment: {why}.",
             "Set HTTP_PROXY, HTTPS_PROXY or ALL_PROXY to an http:// URL, or add the host to NO_PROXY.",
         ) from error

@@ -61,7 +61,7 @@ class Target:
     judged by. ``models`` are the ids that the endpoint lists, ``server`` its Server header, ``warnings`` sentences on
     what the preflight found odd. ``form`` is the form of a request that it accepts, ``request`` what every request has
     besides. ``chosen`` says why rejoinder chose the dialect, ``better`` which other dialect the endpoint marks as its
-    own.
+    own. ``proxy`` is the address of the proxy through which it was found; empty for none.
     """
 
     url: str
@@ -76,6 +76,7 @@ class Target:
     request: RequestOptions = field(default_factory=RequestOptions)
     chosen: Choice | None = None
     better: Choice | None = None
+    proxy: str = ""
 
     def path(self, *parts: str, collection: str = RESPONSES) -> str:
         """Return the absolute path of the create endpoint, or of what ``parts`` name below it, query included.
@@ -278,6 +279,7 @@ class _TargetFinder:
             server=_line(found.exchange.header("server"), 80),
             warnings=tuple(warnings),
             form=found.form,
+            proxy=self.client.proxy,
         )
 
     async def choose(self, target: Target) -> Target:

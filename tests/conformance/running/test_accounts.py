@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +14,10 @@ from tests.cli.conftest import Invoke
 from tests.cli.conftest import invoke as invoke
 from tests.hostile.endpoint import Connection, HostileEndpoint, HttpRequest, answer
 
-from rejoinder.model.exchange import UNSENT, Exchange
+from rejoinder.errors import ExitCode
+from rejoinder.model.exchange import UNSENT, Exchange, Outcome
 from rejoinder.model.runfile import Run, read_run
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status
 
 ANSWERED = 9
@@ -88,6 +93,46 @@ def test_a_check_and_a_replay_record_what_the_endpoint_received(
         assert run.footer.resent == len(lost)
         assert not lost or resend
     assert bool(checked.footer and checked.footer.resent) == bool(resend)
+
+
+@pytest.mark.slow(10)
+def test_a_check_that_is_stopped_blames_nobody(tmp_path: Path) -> None:
+    processes: list[subprocess.Popen[str]] = []
+
+    def stops_the_check(connection: Connection, request: HttpRequest) -> None:
+        if request.is_create and request.number == ANSWERED:
+            processes[0].send_signal(signal.SIGSTOP)
+            connection.pause(5)  # longer than a request may take
+            processes[0].send_signal(signal.SIGCONT)
+        answer(connection, request)
+
+    with HostileEndpoint(stops_the_check) as endpoint:
+        words = [
+            "check",
+            endpoint.url,
+            "--plan",
+            "smoke",
+            "--select",
+            "HTTP-03",
+            "--timeout",
+            "4",
+            "--concurrency",
+            "1",
+        ]
+        command = [sys.executable, "-m", "rejoinder", *words, "--out", str(tmp_path / "run")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            processes.append(process)
+            text, _ = process.communicate(timeout=120)
+        run = read_run(tmp_path / "run")
+        assert len(reached(run)) == len(endpoint.requests)
+    assert process.returncode == ExitCode.INCOMPLETE
+    [verdict] = run.verdicts
+    assert verdict.status is Status.PASS
+    [stopped] = [one for one in run.exchanges if "suspended" in one.detail]
+    assert (stopped.outcome, Tag.UNJUDGED in stopped.tags) == (Outcome.CANCELLED, True)
+    assert "1 request was not tested, because rejoinder was suspended meanwhile." in " ".join(text.split())
+    assert "Conforms" not in text
+    assert "The run is incomplete" in text
 
 
 @pytest.mark.slow(4)
