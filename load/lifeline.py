@@ -176,7 +176,10 @@ def read_records(folder: Path) -> list[RecordedProcess]:
     """Return the records of all processes of a run so far, dead or alive."""
     found = []
     for path in folder.glob(f"{_RECORD}*"):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # somebody removes the folder
+            continue
         if len(data) == _SHAPE.size:  # less while it is being made
             started, errno, ended, terminated = _SHAPE.unpack(data)
             pid = int(path.name.removeprefix(_RECORD))

@@ -11,6 +11,7 @@ follows them, ends a run of which a part has died or cannot write, and counts wh
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -393,9 +394,13 @@ class Measured:
             if not more:
                 return
             self._file.close()
-            output_part(self._path, self._number).unlink()
+            output_part(self._path, self._number).unlink(missing_ok=True)
             self._number += 1
-            self._file = output_part(self._path, self._number).open("rb")
+            try:
+                self._file = output_part(self._path, self._number).open("rb")
+            except FileNotFoundError:  # somebody has removed the folder
+                self._file = io.BytesIO()
+                return
 
 
 class _Run:
@@ -581,6 +586,8 @@ class _Run:
                 return error.message
         if self.follower.issued is not None:
             return ""
+        if not self.folder.exists():
+            return f"The temporary folder {self.folder} was removed."
         for record in read_records(self.folder):
             if record.errno:
                 return f"The load generator cannot write its measurements to {self.folder.parent}: " + (
@@ -701,7 +708,11 @@ class _Run:
 
     def _last_words(self) -> str:
         """Return the last line that Locust printed about an error, or the last one that is no ruling of a table."""
-        lines = [line.strip() for line in self.log.read_text("utf-8", "replace").splitlines()]
+        try:
+            text = self.log.read_text("utf-8", "replace")
+        except OSError:  # somebody has removed it
+            text = ""
+        lines = [line.strip() for line in text.splitlines()]
         lines = [line for line in lines if any(char.isalpha() for char in line)]
         errors = [line for line in lines if "error" in line.lower()]
         silent = f"no space left in {self.folder.parent}" if _is_full(self.folder) else "no output"
@@ -715,7 +726,7 @@ def pauses_sentence(checks: Sequence[SelfCheck]) -> str:
 
 
 def _is_full(folder: Path) -> bool:
-    return shutil.disk_usage(folder).free < _LEAST_FREE
+    return shutil.disk_usage(folder.parent).free < _LEAST_FREE
 
 
 def _free_port() -> int:

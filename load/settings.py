@@ -148,7 +148,7 @@ class LoadSettings(RunOptions):
         """Yield the offsets in seconds at which an open loop starts requests."""
         duration = (self.offered if self.rate is not None else self.duration) or None
         if self.trace:
-            offsets = (entry.offset / self.speed for entry in read_trace(self.trace))
+            offsets = (offset / self.speed for offset in read_trace(self.trace).offsets)
             return offsets if duration is None else itertools.takewhile(lambda offset: offset < duration, offsets)
         rate: float | tuple[Phase, ...] = parse_phases(self.phases) if self.phases else self.rate or 1.0
         return schedule(self.arrivals, rate, duration, self.seed)
@@ -157,7 +157,7 @@ class LoadSettings(RunOptions):
         """Return how long the phases or the trace last, in seconds; ``None`` where nothing says so."""
         if self.trace:
             # The last request belongs to it.
-            return max(0.1, math.nextafter(read_trace(self.trace)[-1].offset / self.speed, math.inf))
+            return max(0.1, math.nextafter(read_trace(self.trace).offsets[-1] / self.speed, math.inf))
         return sum(phase.seconds for phase in parse_phases(self.phases)) if self.phases else None
 
     def for_warm_up(self) -> LoadSettings | None:
@@ -290,9 +290,11 @@ class LoadSettings(RunOptions):
     def _check_that_limits_have_values(self) -> None:
         """Raise :class:`UsageError` for an SLO, or a condition, on a metric that no request of this run can have."""
         kinds = load_profile(self.profile).kinds if self.profile else ()
-        bodies = [body for kind in kinds for body in kind.corpus or [{"stream": not kind.background} | kind.body]]
-        bodies += read_corpus(Path(self.bodies)) if self.bodies else []
-        streams = not bodies or any(body.get("stream", True) for body in bodies)
+        groups: list[Iterable[Mapping[str, Any]]] = [
+            kind.corpus or [{"stream": not kind.background} | kind.body] for kind in kinds
+        ]
+        groups += [read_corpus(Path(self.bodies))] if self.bodies else []
+        streams = not groups or any(body.get("stream", True) for body in itertools.chain.from_iterable(groups))
         tls = any(address.tls for address in candidate_addresses(self.url))
         limits = [(f'The SLO "{slo.text}"', slo) for slo in parse_slos(self.slos)]
         conditions = [parse_abort(text, has_slos=bool(self.slos)) for text in self.abort_on]

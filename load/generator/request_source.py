@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +19,7 @@ from rejoinder.errors import UsageError
 from rejoinder.load.schedule.traces import BLOCK_TOKENS, TraceEntry, read_trace
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.canaries import slot_canary
-from rejoinder.load.workload.corpus import read_corpus
+from rejoinder.load.workload.corpus import Corpus, read_corpus
 from rejoinder.load.workload.distributions import Distribution
 from rejoinder.load.workload.filler_text import filler_text
 from rejoinder.load.workload.profiles import Profile, RequestKind, load_profile, shipped_profiles
@@ -58,11 +59,11 @@ class RequestSource:
         self.form = BaseForm(input=InputForm(settings.input_form))
         self.dialect = load_dialect(settings.dialect)
         self.extra_body = read_request_options(extra_body=settings.extra_body).extra_body
-        self.trace: tuple[TraceEntry, ...] = read_trace(settings.trace) if settings.trace else ()
+        self.trace = read_trace(settings.trace) if settings.trace else None
         if settings.profile:
             self.kinds: tuple[RequestKind, ...] = _spoken(load_profile(settings.profile), self.dialect)
         else:
-            corpus = tuple(read_corpus(Path(settings.bodies))) if settings.bodies else ()
+            corpus = read_corpus(Path(settings.bodies)) if settings.bodies else Corpus()
             self.kinds = (RequestKind(name="", prompt=settings.prompt, corpus=corpus),)
         self._weights = [kind.weight for kind in self.kinds]
         # The long text is made once, which takes some 50 ms: now, not while something is measured.
@@ -89,7 +90,7 @@ def _spoken(profile: Profile, dialect: Dialect) -> tuple[RequestKind, ...]:
     def is_spoken(kind: RequestKind, body: Mapping[str, Any]) -> bool:
         return dialect.sound_requests.is_valid(fit_body({"model": "m", **kind.body, **body}, dialect.usual_form, {}))
 
-    kept = [replace(kind, corpus=tuple(one for one in kind.corpus if is_spoken(kind, one))) for kind in profile.kinds]
+    kept = [replace(kind, corpus=kind.corpus.only(partial(is_spoken, kind))) for kind in profile.kinds]
     for kind, before in zip(kept, profile.kinds, strict=True):
         if before.corpus and not kind.corpus:
             raise UsageError(
@@ -125,7 +126,8 @@ class Conversation:
         body: dict[str, Any] = {"model": settings.model} if settings.model else {}
         body["stream"] = not kind.background
         body |= kind.body
-        entry = self._source.trace[self._slot % len(self._source.trace)] if self._source.trace else None
+        trace = self._source.trace
+        entry = None if trace is None else trace[self._slot % len(trace)]
         if kind.corpus:
             body |= kind.corpus[self._slot % len(kind.corpus)]
             if self.canary:

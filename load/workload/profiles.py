@@ -14,10 +14,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rejoinder.budgets import INPUT_TOKENS
+from rejoinder.budgets import INPUT_BODIES, INPUT_TOKENS
 from rejoinder.errors import UsageError, suggest
 from rejoinder.input_file import read_text
-from rejoinder.load.workload.corpus import read_corpus
+from rejoinder.load.workload.corpus import Corpus, read_corpus
 from rejoinder.load.workload.distributions import Distribution, parse_distribution
 from rejoinder.toml_file import Key, TomlFile
 from rejoinder.validation import Validator
@@ -46,7 +46,7 @@ class RequestKind:
     cancel_share: float = 0.0
     cancel_after: Distribution | None = None
     background: float = 0.0
-    corpus: tuple[dict[str, Any], ...] = ()
+    corpus: Corpus = field(default_factory=Corpus)
     body: dict[str, Any] = field(default_factory=dict)
 
 
@@ -107,6 +107,12 @@ def load_profile(name: str) -> Profile:
                 "Give each request a unique name.",
             )
         kinds.append(kind)
+        if sum(one.corpus.size for one in kinds) > INPUT_BODIES:
+            raise file.error(
+                ("requests", number, "corpus"),
+                f"makes the request bodies of the profile larger than {INPUT_BODIES:,} bytes",
+                "Use fewer or smaller files.",
+            )
     if not sum(kind.weight for kind in kinds):
         raise file.error(("requests",), "have only weights of 0", "Give at least one of them a weight above 0.")
     return Profile(path.stem, path, table.get("description", ""), defaults, tuple(kinds))
@@ -150,15 +156,15 @@ def _kind(file: TomlFile, number: int, table: dict[str, Any]) -> RequestKind:
         cancel_share=0.0 if cancel is None else cancel.get("share", 1.0),
         cancel_after=after,
         background=table["background"].get("poll", 0.5) if "background" in table else 0.0,
-        corpus=_corpus(file, (*at, "corpus"), table["corpus"]) if "corpus" in table else (),
+        corpus=_corpus(file, (*at, "corpus"), table["corpus"]) if "corpus" in table else Corpus(),
         body=table.get("body", {}),
         **lengths,
     )
 
 
-def _corpus(file: TomlFile, at: tuple[Key, ...], name: str) -> tuple[dict[str, Any], ...]:
+def _corpus(file: TomlFile, at: tuple[Key, ...], name: str) -> Corpus:
     try:
-        return tuple(read_corpus(file.path.parent / name))
+        return read_corpus(file.path.parent / name)
     except UsageError as error:
         raise file.error(at, f"cannot be used: {error.message.rstrip('.')}", error.hint) from error
     except ValueError as error:  # of the path: it contains NUL

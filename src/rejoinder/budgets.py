@@ -99,6 +99,8 @@ INPUT_CERTIFICATES: Final = 4 * MIB
 """Bytes of a file of certificates or of a key."""
 INPUT_BODIES: Final = 64 * MIB
 """Bytes of a file of request bodies."""
+INPUT_BODY_VALUES: Final = 1_000_000
+"""Commas, brackets and braces of one line of them, or of all of them in a JSON array."""
 INPUT_TRACE: Final = 128 * MIB
 """Bytes of a trace."""
 INPUT_RUN_LINE: Final = 128 * MIB

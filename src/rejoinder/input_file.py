@@ -7,18 +7,48 @@ hold anything; what is over a limit is an error with a sentence, never a crash o
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import select
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from rejoinder.budgets import DEPTH, INPUT_DIGITS, INPUT_SECONDS, INPUT_TOML, INPUT_VALUES
 
 _READ: Final = 1 << 20
 _BITS: Final = 1 << 63
+
+
+class _Reader(io.RawIOBase):
+    """The bytes of a file of at most ``limit`` bytes; see :func:`read_bytes`."""
+
+    def __init__(self, path: Path | str, limit: int) -> None:
+        self._path, self._limit, self._left = path, limit, limit
+        # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        mode = os.fstat(self._descriptor).st_mode
+        self._waits = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and hasattr(select, "poll")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._waits:
+            _wait(self._descriptor)
+        piece = os.read(self._descriptor, min(len(buffer), self._left + 1))
+        self._left -= len(piece)
+        if self._left < 0:
+            raise OSError(errno.EFBIG, f"it is larger than {self._limit:,} bytes", str(self._path))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
 
 
 def read_bytes(path: Path | str, limit: int = INPUT_TOML) -> bytearray:
@@ -27,22 +57,19 @@ def read_bytes(path: Path | str, limit: int = INPUT_TOML) -> bytearray:
     Raises ``OSError`` with a reason in ``strerror`` for one that cannot be read or is larger, and for a pipe or device
     that sends nothing for :data:`~rejoinder.budgets.INPUT_SECONDS` seconds.
     """
-    # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        mode = os.fstat(descriptor).st_mode
-        waits = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and hasattr(select, "poll")
-        data = bytearray()
-        while len(data) <= limit:
-            if waits:
-                _wait(descriptor)
-            piece = os.read(descriptor, min(_READ, limit + 1 - len(data)))
-            if not piece:
-                return data
+    data = bytearray()
+    with _Reader(path, limit) as file:
+        while piece := file.read(_READ):
             data += piece
-    finally:
-        os.close(descriptor)
-    raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(path))
+    return data
+
+
+def open_text(path: Path | str, limit: int) -> TextIO:
+    """Open a UTF-8 file of many lines, with or without a byte order mark, which is read as it is needed.
+
+    Reading raises what :func:`read_text` does.
+    """
+    return io.TextIOWrapper(io.BufferedReader(_Reader(path, limit), _READ), encoding="utf-8-sig")
 
 
 def read_text(path: Path | str, limit: int = INPUT_TOML) -> str:
@@ -73,13 +100,14 @@ def parse_toml(text: str) -> dict[str, Any]:
     return table
 
 
-def parse_json_file(text: str) -> Any:
+def parse_json_file(text: str, values: int = INPUT_VALUES) -> Any:
     """Return a JSON document; raises ``ValueError`` with a reason for one that is invalid or over a limit.
 
-    NaN and infinities, which JSON does not have, are invalid.
+    NaN and infinities, which JSON does not have, are invalid. ``values`` is how many commas, brackets and braces it may
+    have.
     """
-    if text.count(",") + text.count("[") + text.count("{") > INPUT_VALUES:
-        raise ValueError(f"it has more than {INPUT_VALUES:,} values")
+    if text.count(",") + text.count("[") + text.count("{") > values:
+        raise ValueError(f"it has more than {values:,} values")
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except RecursionError:

@@ -147,17 +147,18 @@ def test_a_crash_whose_traceback_cannot_be_kept_is_still_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("number", "sentence"),
+    ("error", "sentence"),
     [
-        (errno.ENOSPC, "Cannot write a.txt: No space left on device."),
-        (errno.EMFILE, "rejoinder cannot open more files: Too many open files."),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.txt"), "Cannot write a.txt: No space left on device."),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "rejoinder cannot open more files: Too many open files."),
+        (MemoryError(), "rejoinder has no memory left."),
     ],
 )
 def test_what_the_system_refuses_is_no_crash(
-    number: int, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise OSError(number, os.strerror(number), "a.txt")
+        raise error
 
     monkeypatch.setattr(cli.cli, "main", fail)
     with pytest.raises(SystemExit):

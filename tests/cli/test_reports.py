@@ -59,6 +59,16 @@ def test_diff_fails_when_something_fails_anew(invoke: Invoke, tmp_path: Path) ->
     assert "new failure" in err
 
 
+def test_no_report_replaces_a_run_file(invoke: Invoke, tmp_path: Path) -> None:
+    record(tmp_path / "a", "EVT-02")
+    before = (tmp_path / "a/run.ndjson").read_bytes()
+    for words in (["report", "a", "--csv"], ["diff", "a", "a", "--markdown"], ["compare", "a", "a", "--html"]):
+        code, _, err = invoke(*words, "a/run.ndjson")
+        assert code == 2
+        assert "a/run.ndjson is a run file, which a report would replace." in err
+    assert (tmp_path / "a/run.ndjson").read_bytes() == before
+
+
 def test_diff_of_what_is_not_there(invoke: Invoke, tmp_path: Path) -> None:
     record(tmp_path / "a")
     code, _, err = invoke("diff", "a", "nowhere")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -196,6 +198,20 @@ def test_a_signal_for_the_command_ends_the_load_and_loses_nothing(
     assert set(run.load.outcomes) == {"ok"}
     assert f"Interrupted: {run.load.started} of {run.load.started} requests succeeded" in text
     assert not list(load.temporary.iterdir())
+
+
+@pytest.mark.slow(8)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_load_whose_temporary_folder_is_removed_ends(start: Callable[..., Load], processes: int) -> None:
+    load = start("--rate", "50", "--processes", str(processes))
+    for folder in load.temporary.iterdir():
+        shutil.rmtree(folder)
+    text = load.wait()
+    run = load.run()
+    assert load.process.returncode == ExitCode.INCOMPLETE
+    assert run.load is not None
+    assert re.search(r"The temporary folder .* was removed\.", run.load.incomplete)
+    assert "Incomplete: " in text
 
 
 @pytest.mark.slow(8)

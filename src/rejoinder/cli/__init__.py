@@ -173,6 +173,8 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 def _surroundings(error: Exception) -> tuple[str, str] | None:
     """Return what is wrong around the command and what to do, for an error that no code of its own can expect."""
+    if isinstance(error, MemoryError):
+        return "rejoinder has no memory left.", "Use smaller files, or raise the memory limit of the process."
     if not isinstance(error, OSError):
         return None
     if error.errno in _FULL:

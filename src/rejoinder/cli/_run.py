@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from rejoinder.wire.target import Target
 
 RUNS: Final = "rejoinder-runs"
+_RUN_FILE: Final = b'{"kind":"header","format":"rejoinder-run"'
+"""How every run file begins."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -449,9 +451,19 @@ def _name_better_dialect(run: Run) -> None:
         echo(better.hint, err=True)
 
 
+def _is_run_file(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_RUN_FILE)) == _RUN_FILE
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a report, whole or not at all; raises :class:`UsageError` when the place cannot be written to."""
+    """Write a report, whole or not at all.
+
+    Raises :class:`UsageError` when the place cannot be written to, and when it is a run file.
+    """
     try:
+        if path.is_file() and _is_run_file(path):
+            raise UsageError(f"{path} is a run file, which a report would replace.", "Choose another path.")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not (path.is_file() and not path.is_symlink()):  # a device, a pipe, a link
             path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 from functools import partial
 
 from tests.hostile.endpoint import (
     Connection,
     HttpRequest,
     On,
+    answer,
     behaviour,
     event,
     on_create,
@@ -42,6 +45,82 @@ def reset_on_accept(connection: Connection, request: HttpRequest) -> None:
 @behaviour("resets", "The connection is closed before a byte was read.", on=On.ALL, opens=_close_on_accept)
 def close_on_accept(connection: Connection, request: HttpRequest) -> None:
     raise AssertionError("No request is read.")
+
+
+def _at_head(act: Callable[[socket.socket], None]) -> Callable[[socket.socket], socket.socket | None]:
+    """Return an ``opens`` that acts when the head of a POST was read, and its body was not."""
+
+    def opens(sock: socket.socket) -> socket.socket | None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            more = sock.recv(64 * 1024, socket.MSG_PEEK)
+            if not more:
+                return None
+            if more == head:
+                time.sleep(0.005)  # nothing new has come
+            head = more
+        if not head.startswith(b"POST"):
+            return sock
+        sock.recv(head.index(b"\r\n\r\n") + 4)
+        act(sock)
+        return None
+
+    return opens
+
+
+def _refuse_at_head(sock: socket.socket) -> None:
+    body = b'{"error": {"message": "Too large.", "type": "invalid_request_error", "param": null, "code": null}}'
+    head = b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    sock.sendall(head % len(body) + body)
+    sock.close()
+
+
+@behaviour("resets", "The connection is reset when the head of a POST was read.", opens=_at_head(reset))
+def reset_after_request_head(connection: Connection, request: HttpRequest) -> None:
+    answer(connection, request)
+
+
+@behaviour("resets", "The connection is closed when the head of a POST was read.", opens=_at_head(socket.socket.close))
+def close_after_request_head(connection: Connection, request: HttpRequest) -> None:
+    answer(connection, request)
+
+
+@behaviour(
+    "resets", "A POST is refused and the connection closed before its body is read.", opens=_at_head(_refuse_at_head)
+)
+def refuse_at_request_head(connection: Connection, request: HttpRequest) -> None:
+    answer(connection, request)
+
+
+@create("The connection is reset after 100 Continue.")
+def reset_after_continue(connection: Connection, request: HttpRequest) -> None:
+    connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    connection.reset()
+
+
+@create("The connection is closed after 103 Early Hints.")
+def close_after_early_hints(connection: Connection, request: HttpRequest) -> None:
+    connection.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+
+
+@create("The endpoint hangs after 100 Continue.")
+def hang_after_continue(connection: Connection, request: HttpRequest) -> None:
+    connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    connection.wait_gone()
+
+
+@create("The connection is reset within the head that follows 100 Continue.")
+def reset_in_head_after_continue(connection: Connection, request: HttpRequest) -> None:
+    connection.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Ty")
+    connection.reset()
+
+
+@create("The connection is reset within the trailers.")
+def reset_in_trailers(connection: Connection, request: HttpRequest) -> None:
+    connection.head(200, ("Content-Type", "application/json"), ("Transfer-Encoding", "chunked"))
+    connection.chunk(plain_body())
+    connection.send(b"0\r\nX-Trailer: ha")
+    connection.reset()
 
 
 @create("The connection is reset after the request was read.")

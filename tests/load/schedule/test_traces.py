@@ -43,7 +43,8 @@ def written(tmp_path: Path, text: str) -> str:
     ],
 )
 def test_formats(tmp_path: Path, text: str, entries: tuple[TraceEntry, ...]) -> None:
-    assert read_trace(written(tmp_path, text)) == entries
+    trace = read_trace(written(tmp_path, text))
+    assert tuple(trace[place] for place in range(len(trace))) == entries
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ def test_formats(tmp_path: Path, text: str, entries: tuple[TraceEntry, ...]) -> 
             "line 3: -3 is not a number of tokens",
         ),
         (MOONCAKE.replace("[46, 47]", "7"), "line 1: hash_ids"),
+        (MOONCAKE.replace("2353", str(1 << 63)), "line 2: hash_ids is not a list of whole numbers of 64 bits"),
         (BURSTGPT + "x,GPT-4,1,1,2,API log\n7,GPT-4\n", "line 4: Timestamp is 'x'; line 5: only 2 columns"),
         (BURSTGPT + "inf,GPT-4,1,1,2,API log\n", "line 4: the time is inf"),
         (AZURE + "yesterday,1,1\n", "line 4: TIMESTAMP is 'yesterday'"),

@@ -26,7 +26,7 @@ def covering_bodies() -> list[dict[str, Any]]:
 
 
 def shipped() -> list[dict[str, Any]]:
-    return read_corpus(shipped_profiles()["corpus"].with_suffix(".ndjson"))
+    return list(read_corpus(shipped_profiles()["corpus"].with_suffix(".ndjson")))
 
 
 def test_the_shipped_corpus_is_what_strategies_give() -> None:
