@@ -184,6 +184,8 @@ def _unknown_variable(known: Known, variable: str) -> UsageError:
 
 def _convert(kind: Kind, found: _FoundValue) -> Any:
     value, where = found
+    if any(isinstance(part, str) and "\0" in part for part in (value if isinstance(value, list) else [value])):
+        raise UsageError(f"{_sentence(where)} has the character NUL.", "Remove it.")
     if kind is bool:
         if isinstance(value, bool):
             return value

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from rejoinder.interrupts import INTERRUPTS, interrupts
 from rejoinder.model.runfile import read_run
 from rejoinder.sandbox import Sandbox, running
 
+Invoke = Callable[..., tuple[int, str, str]]
 full = Path("/dev/full")
 needs_full = pytest.mark.skipif(not full.exists(), reason="The system has no /dev/full.")
 
@@ -151,6 +152,7 @@ def test_a_crash_whose_traceback_cannot_be_kept_is_still_a_sentence(
     [
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.txt"), "Cannot write a.txt: No space left on device."),
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "rejoinder cannot open more files: Too many open files."),
+        (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "x" * 5000), f"Cannot use {'x' * 199}"),
         (MemoryError(), "rejoinder has no memory left."),
     ],
 )
@@ -163,7 +165,31 @@ def test_what_the_system_refuses_is_no_crash(
     monkeypatch.setattr(cli.cli, "main", fail)
     with pytest.raises(SystemExit):
         cli.main(["rules"])
-    assert capsys.readouterr().err.startswith(f"Error: {sentence}\n")
+    assert capsys.readouterr().err.startswith(f"Error: {sentence}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report"],
+        ["check", "http://127.0.0.1:9", "--extension"],
+        ["load", "http://127.0.0.1:9", "--profile"],
+        ["check", "http://127.0.0.1:9", "--out"],
+    ],
+)
+def test_a_name_that_is_too_long_is_a_sentence(words: list[str], invoke: Invoke) -> None:
+    code, _, err = invoke(*words, "x" * 5000)
+    assert code == ExitCode.NOT_TESTED
+    assert err.startswith("Error: Cannot ")
+    assert "crash" not in err
+
+
+@pytest.mark.parametrize("setting", ['dialect = "a\\u0000.toml"', 'extension = ["a\\u0000"]', 'model = "a\\u0000"'])
+def test_a_setting_with_nul_is_a_sentence(setting: str, invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "rejoinder.toml").write_text(setting)
+    code, _, err = invoke("check", "http://127.0.0.1:9")
+    assert code == ExitCode.NOT_TESTED
+    assert "has the character NUL." in err
 
 
 @pytest.mark.slow(2)

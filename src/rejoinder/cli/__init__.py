@@ -20,6 +20,7 @@ from rejoinder.cli._help import Group
 from rejoinder.cli._secrets import clean
 from rejoinder.cli._terminal import echo, echo_usage
 from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError, UsageError, suggest
+from rejoinder.formatting import one_line
 from rejoinder.interrupts import INTERRUPTS
 from rejoinder.settings import Kind, load_settings, options_of
 
@@ -44,6 +45,8 @@ _COMPLETION: Final[Mapping[str, str]] = {
     "fish": "_REJOINDER_COMPLETE=fish_source rejoinder | source",
 }
 """The line that switches completion on, by shell; it belongs into the shell's start-up file."""
+_NAMES: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES})
+"""Errors of the name of a file."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 """Errors of a disk, a file or a quota that takes no more."""
 
@@ -185,6 +188,8 @@ def _surroundings(error: Exception) -> tuple[str, str] | None:
         Path.cwd()
     except OSError:
         return "The current folder does not exist.", "Change to another folder."
+    if error.errno in _NAMES and error.filename:
+        return f"Cannot use {one_line(str(error.filename), 200)}: {error.strerror}.", "Check the name."
     return None
 
 
