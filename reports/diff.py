@@ -336,7 +336,7 @@ def _notes(old: ReportModel, new: ReportModel) -> list[str]:
         if partial := partial_reason(run):
             notes.append(f"The {word} run is partial. {partial}")
         if run.damage:
-            notes.append(f"{plural(len(run.damage), 'line')} of the {word} run file could not be read.")
+            notes.append(f"{plural(run.damaged, 'line')} of the {word} run file could not be read.")
     for word, report in (("first", old), ("second", new)):
         load = report.get(LOAD)
         if load is not None and load.unsteady:

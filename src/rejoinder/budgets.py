@@ -104,7 +104,13 @@ INPUT_BODY_VALUES: Final = 1_000_000
 INPUT_TRACE: Final = 128 * MIB
 """Bytes of a trace."""
 INPUT_RUN_LINE: Final = 128 * MIB
-"""Bytes of one line of a run file, whose number of lines is not limited."""
+"""Bytes of one line of a run file."""
+INPUT_RUN: Final = 1024 * MIB
+"""Bytes of a run file that are read."""
+INPUT_RUN_LINES: Final = 2_000_000
+"""Lines of a run file that are read; ten times those of a check of a day, or of a load."""
+INPUT_RUN_DAMAGE: Final = 1000
+"""Damaged lines of a run file that are described."""
 INPUT_RUN_PIPE: Final = 256 * MIB
 """Bytes of a run file that is a pipe or device."""
 INPUT_VALUES: Final = 4_000_000

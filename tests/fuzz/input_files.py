@@ -416,7 +416,8 @@ def _by_coverage(name: str, seconds: float, crashes: Path) -> int:
     atheris.instrument_all()
     corpus = crashes / "corpus"
     corpus.mkdir()
-    for number, seed in enumerate(kind.seeds()):
+    found_once = (path.read_bytes() for path in sorted((ROOT / "tests/fuzz/corpus").glob(f"{name}-*")))
+    for number, seed in enumerate((*kind.seeds(), *found_once)):
         (corpus / f"{number}").write_bytes(seed)
     folder = Path(tempfile.mkdtemp())
 

@@ -17,6 +17,7 @@ from tests.hostile.endpoint import BEHAVIOURS, HostileEndpoint
 
 from rejoinder.budgets import LOAD_STREAM
 from rejoinder.model.exchange import Outcome
+from rejoinder.model.header import RunTarget, new_header
 from rejoinder.sandbox import Sandbox, running
 
 CHECK_PEAK: Final = 500_000_000
@@ -116,3 +117,20 @@ def test_a_load_with_a_large_file_is_bounded(kind: str, sandbox: str, tmp_path: 
     )
     assert ended.code in (0, 4), ended.text
     bounded(ended, LOAD_PEAK)
+
+
+@pytest.mark.slow(10)
+@pytest.mark.parametrize("kind", ["bad lines", "one long line", "small samples"])
+def test_a_hostile_run_file_is_bounded(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.ndjson"
+    header = new_header(RunTarget(url="http://127.0.0.1", model=None, dialect="northstar"))
+    sample = '{"kind":"sample","type":"second","t":1}\n'
+    with file.open("w", encoding="utf-8") as lines:
+        lines.write(json.dumps(header.to_json()) + "\n")
+        if kind == "one long line":
+            lines.write('{"kind":"exchange","chunks":[' + "[]," * 3_900_000 + "[]]}\n")
+        else:
+            lines.writelines("x\n" if kind == "bad lines" else sample for _ in range(1_000_000))
+    ended = rejoinder("report", str(file), folder=None)
+    assert ended.code == 0, ended.text
+    bounded(ended, FILES_PEAK)

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from rejoinder.budgets import INPUT_RUN_DAMAGE
 from rejoinder.errors import RunFileError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.footer import Footer
@@ -330,3 +331,26 @@ def test_a_full_disk() -> None:
 def test_the_schema_is_a_fresh_copy() -> None:
     run_schema()["$defs"].clear()
     assert run_schema()["$defs"]
+
+
+def test_damage_is_described_up_to_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "run.ndjson"
+    path.write_text(json.dumps(HEADER.to_json()) + "\n" + "x\n" * 3000, "utf-8")
+    run = read_run(path)
+    assert (len(run.damage), run.damaged) == (INPUT_RUN_DAMAGE, 3000)
+
+
+@pytest.mark.parametrize(("name", "limit", "kept"), [("INPUT_RUN_LINES", 4, 3), ("INPUT_RUN", 1000, 3)])
+def test_what_is_over_the_limits_of_a_run_file_is_not_read(
+    name: str, limit: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.ndjson"
+    header, sample = json.dumps(HEADER.to_json()), json.dumps({"kind": "sample", **REQUEST.to_json()})
+    room = (1000 - len(header) - 1 - 3 * (len(sample) + 1)) * (name == "INPUT_RUN")
+    path.write_text(f"{header}{' ' * max(0, room)}\n" + f"{sample}\n" * 9, "utf-8")
+    monkeypatch.setattr(f"rejoinder.model.runfile.{name}", limit)
+    run = read_run(path)
+    assert len(run.samples) == kept
+    (damage,) = run.damage
+    assert damage.startswith(f"line {kept + 2} and those after it were not read: a run file has at most")
+    assert run.truncated

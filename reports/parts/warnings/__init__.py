@@ -28,7 +28,7 @@ def read(report: ReportModel) -> list[str] | None:
         warnings.append(f"The run was interrupted.{rules}")
     if report.run.damage:
         unreadable = join_list((one_line(sentence, 160) for sentence in report.run.damage), 3)
-        unread = plural(len(report.run.damage), "line")
+        unread = plural(report.run.damaged, "line")
         warnings.append(f"{unread} of the run file could not be read: {unreadable}.")
     noted = report.run.footer.warnings if report.run.footer else []
     warnings += [one_line(sentence, 400) for sentence in noted[:20]]

@@ -126,8 +126,9 @@ def _warnings(recording: Run) -> list[str]:
     missing = [record.name for record in recording.header.extensions if record.name not in used]
     warnings += [f"The extension {name} is not loaded, so its rules were not checked." for name in missing]
     if damage:
-        lines = "; ".join(damage[:3]) + (f"; and {len(damage) - 3} more" if len(damage) > 3 else "")
-        warnings.append(f"{plural(len(damage), 'line')} of the run file could not be read: {lines}.")
+        count = recording.damaged
+        lines = "; ".join(damage[:3]) + (f"; and {count - 3:,} more" if count > 3 else "")
+        warnings.append(f"{plural(count, 'line')} of the run file could not be read: {lines}.")
     if recording.truncated:
         warnings.append("The run file is incomplete. Only the part that it contains was checked.")
     elif recording.interrupted:

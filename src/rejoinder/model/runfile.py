@@ -29,7 +29,14 @@ except ImportError:  # Windows
 
 import msgspec
 
-from rejoinder.budgets import INPUT_RUN_LINE, INPUT_RUN_PIPE, INPUT_VALUES
+from rejoinder.budgets import (
+    INPUT_RUN,
+    INPUT_RUN_DAMAGE,
+    INPUT_RUN_LINE,
+    INPUT_RUN_LINES,
+    INPUT_RUN_PIPE,
+    INPUT_VALUES,
+)
 from rejoinder.errors import ExitCode, RunFileError, RunWriteError
 from rejoinder.formatting import one_line
 from rejoinder.input_file import read_bytes
@@ -48,7 +55,8 @@ class Run:
     """A run file in memory.
 
     ``header`` says what was run against what; ``footer`` how it ended (``None`` when the file was cut short).
-    ``damage`` holds one sentence for each line that could not be read, ``truncated`` says that the footer is missing.
+    ``damage`` holds one sentence for each line that could not be read, up to a limit, and ``undescribed`` is how many
+    there are besides. ``truncated`` says that the footer is missing.
     ``path`` is the file that it was read from; ``being_written`` says that a command was still writing it then.
     """
 
@@ -58,6 +66,7 @@ class Run:
     samples: list[Sample] = field(default_factory=list)
     footer: Footer | None = None
     damage: list[str] = field(default_factory=list)
+    undescribed: int = 0
     path: Path | None = field(default=None, compare=False)
     being_written: bool = field(default=False, compare=False)
 
@@ -65,6 +74,11 @@ class Run:
     def truncated(self) -> bool:
         """Whether the run ended without writing its footer."""
         return self.footer is None
+
+    @property
+    def damaged(self) -> int:
+        """How many lines could not be read."""
+        return len(self.damage) + self.undescribed
 
     @property
     def ended_at(self) -> float | None:
@@ -237,7 +251,13 @@ def _record(line: bytes | None) -> Any:
 
 def _read(path: Path, lines: Iterator[bytes | None]) -> Run:
     run: Run | None = None
+    size = 0
     for number, line in enumerate(lines, 1):
+        size += INPUT_RUN_LINE if line is None else len(line)
+        if run is not None and (size > INPUT_RUN or number > INPUT_RUN_LINES):
+            most = f"{INPUT_RUN:,} bytes and {INPUT_RUN_LINES:,} lines"
+            run.damage.append(f"line {number} and those after it were not read: a run file has at most {most}")
+            break
         if line is not None and not line.strip():
             continue
         record = _record(line)
@@ -245,8 +265,10 @@ def _read(path: Path, lines: Iterator[bytes | None]) -> Run:
             run = Run(header=_header(path, record))
             continue
         problem = _take(run, record)
-        if problem:
+        if problem and len(run.damage) < INPUT_RUN_DAMAGE:
             run.damage.append(f"line {number}: {problem}")
+        elif problem:
+            run.undescribed += 1
     if run is None:
         raise RunFileError(f"The run file {path} is empty.", "The run ended before it wrote anything. Run it again.")
     return run
