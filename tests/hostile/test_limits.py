@@ -104,6 +104,7 @@ def test_what_a_load_reads_besides_its_responses_is_bounded(name: str, tmp_path:
 @pytest.mark.parametrize("kind", ["trace", "bodies"])
 def test_a_load_with_a_large_file_is_bounded(kind: str, sandbox: str, tmp_path: Path) -> None:
     file = tmp_path / kind
+    (tmp_path / "out").mkdir()
     with file.open("w", encoding="utf-8") as lines:
         if kind == "trace":
             lines.write("Timestamp,Request tokens,Response tokens\n")
