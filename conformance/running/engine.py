@@ -183,6 +183,13 @@ class CheckRun:
             requests, were = plural(self._late.total(), "request"), "was" if self._late.total() == 1 else "were"
             cases = one_line(", ".join(sorted(self._late)), 100)
             self.result.warnings.append(f"{requests} {were} not sent, because the time of the case was up: {cases}.")
+        if unopened := self.client.unopened:
+            self.result.incomplete = True
+            requests = plural(unopened, "request was", "requests were")
+            self.result.warnings.append(
+                f"{requests} not sent, because this machine had no file or port left for a connection. Try a lower "
+                "--concurrency, or raise the limit of open files."
+            )
         if self._suspended:
             self.result.incomplete = True
             requests = plural(self._suspended, "request was", "requests were")

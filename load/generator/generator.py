@@ -402,6 +402,7 @@ class GeneratorRun:
             tags = (*tags, Tag.CANCELLED)
         check.reconnects += connection.opened > 1 and connection.opened > opened
         check.unanswered += reply.reused and reply.unanswered
+        check.unopened += reply.unopened
         one_in = analysis.one_in
         analysis.submit(
             Recording(

@@ -26,7 +26,7 @@ from rejoinder.load.measure.recording import (
     final_response,
 )
 from rejoinder.model.exchange import Headers, Outcome
-from rejoinder.wire.address import Address
+from rejoinder.wire.address import LOCAL_ERRORS, Address
 
 RECEIVE_BYTES: Final = 64 * 1024
 
@@ -70,7 +70,8 @@ class RawReply:
     ``begun`` is when the client began the request, before it opened a connection; ``wall`` is Unix time then. ``sent``
     is when the first byte was written, 0 if none was. ``opening`` has the times of a connection that it opened.
     ``interrupt`` is the exception that ended the request from outside; the caller raises it again once the
-    reception is safe. ``cancelled``: it was given up on purpose.
+    reception is safe. ``cancelled``: it was given up on purpose. ``unopened``: this machine had no file or port left
+    for a connection.
     """
 
     begun: int = 0
@@ -84,6 +85,7 @@ class RawReply:
     receives: Receives = field(default_factory=Receives)
     interrupt: BaseException | None = None
     cancelled: bool = False
+    unopened: bool = False
 
     @property
     def unanswered(self) -> bool:
@@ -291,6 +293,7 @@ class Connection:
             reception.outcome = Outcome.TLS
             reception.detail = f"TLS handshake with {address} failed: {getattr(error, 'reason', None) or error}"
         except OSError as error:
+            reception.unopened = error.errno in LOCAL_ERRORS
             reception.outcome = Outcome.REFUSED
             reception.detail = f"no connection to {address}: {error.strerror or error}"
         except BaseException:

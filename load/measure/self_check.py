@@ -26,7 +26,8 @@ class SelfCheck(JsonStruct):
     """What one load generator process measures about itself.
 
     ``cpu`` holds its share of one core for each second; ``paused`` the longest time in seconds for which it sent
-    nothing because the command was suspended. ``unanswered`` requests were lost on kept connections.
+    nothing because the command was suspended. ``unanswered`` requests were lost on kept connections, ``unopened`` ones
+    found no file or port of this machine left for a connection.
 
     Open loop: ``due`` slots of the schedule came, and of ``begun`` the first request was sent. Closed loop: users
     paused ``backoffs`` times, ``backoff`` seconds in all, since a request brought no answer; ``retry_after`` of these
@@ -36,6 +37,7 @@ class SelfCheck(JsonStruct):
     started: int = 0
     reconnects: int = 0
     unanswered: int = 0
+    unopened: int = 0
     paused: float = 0.0
     loop_lag: Histogram = field(default_factory=Histogram)
     cpu: list[float] = field(default_factory=list)
@@ -70,7 +72,8 @@ def self_check(
     ``CLIENT-BOUND``: the load generator, not the endpoint, was the limit. Its event loop was more than 20 ms late in
     more than 1 % of the 10 ms probes, it used over 90 % of its core, or it started requests more than 50 ms late. Or it
     started fewer requests of an open loop than were due, though neither the limit of requests in flight nor a suspended
-    command held it back. ``SUSPECT``: the same at 5 ms, 75 % and 10 ms, anything was lost or cut, or nothing was sent.
+    command held it back. Or this machine had no file or port left for a connection. ``SUSPECT``: the same at 5 ms, 75 %
+    and 10 ms, anything was lost or cut, or nothing was sent.
     ``issued`` is for how many seconds requests were started, ``cores`` how many cores there are (0: those of this
     machine).
     """
@@ -102,6 +105,8 @@ def self_check(
         (suspect if limited else bound).append(f"{begun:,} of {plural(due, 'request')} that were due started{rates}")
     if any(check.throttled for check in checks):
         bound.append("requests waited for the analysis of earlier responses")
+    if unopened := sum(check.unopened for check in checks):
+        bound.append(f"{plural(unopened, 'request')} found no file or port left for a connection on this machine")
     if not any(check.started for check in checks) and not stats.outcomes.total():
         suspect.append("no request was started")
     if lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import re
 from typing import Final, NamedTuple
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 
 from rejoinder.errors import UsageError
 
+LOCAL_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Errors of opening a connection that say nothing of the endpoint: this machine has no files, memory or ports left."""
 _EXAMPLE: Final = "Write it as http://localhost:8000 or https://example.com/v1."
 _VERSIONED: Final = re.compile(r"/v\d+(alpha\d*|beta\d*)?$")
 

@@ -35,7 +35,7 @@ from rejoinder.model.exchange import (
     Request,
     parse_json,
 )
-from rejoinder.wire.address import is_loopback
+from rejoinder.wire.address import LOCAL_ERRORS, is_loopback
 from rejoinder.wire.headers import check_key, merge_headers, request_headers
 from rejoinder.wire.redact import query_secrets, shown_url
 from rejoinder.wire.request_options import RequestOptions
@@ -86,7 +86,8 @@ class Client:
     usual; what had arrived then goes to ``on_exchange`` only.
 
     ``proxy`` is the address of the proxy in use, without credentials, or empty. ``suspensions`` is how often this
-    process was suspended while requests were in flight; one of them that did not end as it should has the outcome
+    process was suspended while requests were in flight, and ``unopened`` how many requests found no file or port of
+    this machine left for a connection. Those, and requests in flight that did not end as they should, have the outcome
     ``cancelled``, since that says nothing of the endpoint.
 
     Use it as an asynchronous context manager, or call :meth:`aclose`. It belongs to one event loop.
@@ -121,6 +122,7 @@ class Client:
         self._timers: set[asyncio.Timeout] = set()
         self._stopped = ""
         self._heart = _Heart()
+        self.unopened = 0
 
     async def __aenter__(self) -> Client:
         return self
@@ -222,6 +224,7 @@ class Client:
                 )
         except Exception as error:
             outcome, detail = _diagnose(error, progress, self.options, self._host)
+            self.unopened += outcome is Outcome.CANCELLED
         finally:
             self._timers.discard(timer)
             ended = time.perf_counter()
@@ -457,6 +460,9 @@ def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, hos
     if isinstance(error, _EndlessHeadError):
         text = f"The interim responses are longer than {options.budget.head:,} bytes: rejoinder stopped reading."
         return Outcome.TOO_LARGE, text
+    short = next((cause for cause in causes if isinstance(cause, OSError) and cause.errno in LOCAL_ERRORS), None)
+    if short is not None and progress.phase == "connect":
+        return Outcome.CANCELLED, f"rejoinder could not open a connection: {_short(os.strerror(short.errno).lower())}."
     if isinstance(error, (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol)):
         return Outcome.REFUSED, f"Cannot connect to {host}: {_connect_text(error, causes)}."
     if isinstance(error, httpx.RemoteProtocolError):

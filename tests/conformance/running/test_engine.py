@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -108,6 +110,25 @@ def test_a_budget_ends_the_run_and_is_told(budget: Budget, sent: int) -> None:
     assert len(seen) == sent
     assert result.warnings == [f"{10 - sent} of 10 requests were not sent: the budget of {budget} is spent."]
     assert not result.incomplete
+
+
+def test_a_machine_without_files_blames_nobody_and_is_incomplete() -> None:
+    sent = 0
+
+    async def short(request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        sent += 1
+        if sent == 2:
+            raise httpx.ConnectError("failed") from OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return httpx.Response(200, json=REPLY)
+
+    result, seen = run(cases(4), short, concurrency=1)
+    assert Counter(one.outcome for one in seen) == {Outcome.COMPLETE: 3, Outcome.CANCELLED: 1}
+    assert result.incomplete
+    assert result.warnings == [
+        "1 request was not sent, because this machine had no file or port left for a connection. Try a lower "
+        "--concurrency, or raise the limit of open files."
+    ]
 
 
 class Clock:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -229,6 +231,19 @@ def test_nobody_listening_is_refused(connect: Connect) -> None:
     assert f"port {port}" in reception.detail
     assert (reception.sent, reception.opening) == (0, Opening())
     assert reception.begun < reception.ended
+
+
+@pytest.mark.parametrize(("number", "own"), [(errno.EMFILE, True), (errno.EADDRNOTAVAIL, True), (errno.EACCES, False)])
+def test_a_machine_without_files_or_ports_is_told_from_an_endpoint_that_refuses(
+    number: int, own: bool, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(reader, "_connected", fail)
+    reception = connect(9).perform(Message(b"", b""))
+    assert (reception.outcome, reception.unopened) == (Outcome.REFUSED, own)
+    assert os.strerror(number) in reception.detail
 
 
 def test_plain_http_behind_an_https_address_is_a_tls_failure(connect: Connect, play: Play) -> None:

@@ -101,6 +101,7 @@ def test_a_process_of_two_seconds_has_no_steady_ones_so_all_count() -> None:
         (SUSPECT, {"cpu": 0.9}),
         (CLIENT_BOUND, {"cpu": 0.9001}),
         (CLIENT_BOUND, {"throttled": True}),
+        (CLIENT_BOUND, {"unopened": 1}),
         (SUSPECT, {"died": True}),
         (SUSPECT, {"worker_lost": True}),
         (SUSPECT, {"capped": 1}),
