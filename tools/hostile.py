@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import tests.hostile.behaviours  # noqa: E402, F401 - registers them
 from tests.hostile.endpoint import BEHAVIOURS  # noqa: E402
-from tests.hostile.trial import EVERY_MODE, Mode, Trial, replayed, told, told_mode, trial  # noqa: E402
+from tests.hostile.trial import EVERY_MODE, MODES, Mode, Trial, replayed, told, told_mode, trial  # noqa: E402
 
 EXPECTED: Final = ROOT / "tests" / "hostile" / "expected.toml"
 
@@ -65,12 +65,13 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="Behaviours. Default: all.")
     parser.add_argument("--jobs", type=int, default=2, help="Behaviours at the same time. Default: 2.")
     parser.add_argument("--told", action="store_true", help="Only the first command that meets each behaviour.")
+    parser.add_argument("--mode", action="append", choices=MODES, help="Only this command. Repeatable.")
     parser.add_argument("--record", action="store_true", help="Write tests/hostile/expected.toml.")
     options = parser.parse_args()
     with ThreadPoolExecutor(options.jobs) as pool:
         met = []
         names = options.names or sorted(BEHAVIOURS)
-        modes = [[told_mode(BEHAVIOURS[name])] if options.told else [] for name in names]
+        modes = [[told_mode(BEHAVIOURS[name])] if options.told else options.mode or [] for name in names]
         for pairs in pool.map(meet, names, modes):
             met += pairs
             if options.record:

@@ -128,6 +128,49 @@ def test_a_summary_that_cannot_be_printed_leaves_the_reports(tmp_path: Path, mon
     assert (tmp_path / "out" / "report.html").exists()
 
 
+def test_a_disk_that_is_full_of_the_reports_leaves_the_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rejoinder.cli._run import close_run
+    from rejoinder.model.header import RunTarget
+
+    with recording(tmp_path / "out") as recorder:
+        recorder.write_header(RunTarget(url="http://127.0.0.1", model="m", dialect="northstar"))
+        recorder.footer(ExitCode.PASSED)
+
+    def fail(*_: Any, **__: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(RunWriteError, match=r"Cannot write .*report.html: No space left on device") as error:
+        close_run(recorder)
+    assert "to another folder" in error.value.hint
+    assert "run file" in capsys.readouterr().out
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["run.ndjson"]
+
+
+@pytest.mark.parametrize("command", ["report", "diff", "compare"])
+def test_a_command_that_is_terminated_while_it_renders_writes_nothing(
+    command: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rejoinder.model.header import RunTarget
+
+    with recording(tmp_path / "out") as recorder:
+        recorder.write_header(RunTarget(url="http://127.0.0.1", model="m", dialect="northstar"))
+        recorder.footer(ExitCode.PASSED)
+
+    def terminated(*_: Any, **__: Any) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ""
+
+    for name in ("render_html", "render_diff_html", "render_comparison"):
+        monkeypatch.setattr(f"rejoinder.reports.{name}", terminated)
+    runs = ["out"] if command == "report" else ["out", "out"]
+    code, _, err = invoke(command, *runs, "--html", "page.html")
+    assert (code, err) == (ExitCode.INTERRUPTED, "Interrupted.\n")
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_a_crash_whose_traceback_cannot_be_kept_is_still_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

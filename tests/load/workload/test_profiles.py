@@ -23,6 +23,7 @@ from rejoinder.load.objectives.answer_policy import BrokenRules
 from rejoinder.load.options import all_options
 from rejoinder.load.settings import LoadSettings
 from rejoinder.load.workload.canaries import foreign_canaries, slot_canary
+from rejoinder.load.workload.corpus import read_corpus
 from rejoinder.load.workload.distributions import Distribution
 from rejoinder.load.workload.filler_text import filler_text
 from rejoinder.load.workload.profiles import load_profile, shipped_profiles, workload_schema
@@ -317,3 +318,33 @@ def test_a_corpus_is_marked_where_the_user_speaks(given: Any, where: type) -> No
 @pytest.mark.parametrize("given", [None, [], [{"type": "function_call_output", "output": "x"}], ["x"]])
 def test_other_inputs_stay_as_they_are(given: Any) -> None:
     assert marked(given, "rj0") == given
+
+
+def test_the_bodies_of_a_profile_are_limited_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bodies.ndjson").write_text('{"input": "Hi"}\n' * 10, "utf-8")
+    text = "".join(f'[[requests]]\nname = "{name}"\ncorpus = "bodies.ndjson"\n' for name in "ab")
+    path = written(tmp_path, text)
+    assert [len(kind.corpus) for kind in load_profile.__wrapped__(str(path)).kinds] == [10, 10]
+    monkeypatch.setattr("rejoinder.load.workload.profiles.INPUT_BODIES", 299)
+    with pytest.raises(
+        UsageError, match=r"mine.toml, line \d: requests\[1\].corpus makes the request bodies .* 299 bytes"
+    ):
+        load_profile.__wrapped__(str(path))
+
+
+def test_bodies_are_limited_in_number_and_in_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "bodies"
+    monkeypatch.setattr("rejoinder.load.workload.corpus._MAX_BODIES", 3)
+    monkeypatch.setattr("rejoinder.load.workload.corpus.INPUT_BODY_VALUES", 9)
+    for text, words in (
+        ('{"input": "Hi"}\n' * 4, "has more than 3 request bodies"),
+        ("[" + '{"input": "Hi"},' * 3 + '{"input": "Hi"}]', "has more than 3 request bodies"),
+        ('{"input": "Hi"}\n{"input": [' + "1," * 9 + "1]}\n", "line 2: not JSON: it has more than 9 values"),
+        ('\n\n["x"]', "entry 1: not a JSON object"),
+    ):
+        file.write_text(text, "utf-8")
+        with pytest.raises(UsageError) as caught:
+            read_corpus(file)
+        assert words in caught.value.message
+    file.write_text('\n [{"input": "Hi"},\n{"input": "\\ud800"}]', "utf-8")
+    assert list(read_corpus(file)) == [{"input": "Hi"}, {"input": "\ud800"}]
