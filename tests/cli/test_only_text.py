@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ from types import ModuleType
 import pytest
 
 from rejoinder.cli import main
+from rejoinder.cli._run import recording
+from rejoinder.model.header import RunTarget
 
 Invoke = Callable[..., tuple[int, str, str]]
 
@@ -209,3 +212,31 @@ def test_the_commands_print_through_one_module() -> None:
     printing = {(file, name) for file, name in calls if name in ("print", "click.echo", "click.secho", "Console")}
     assert printing == {("_terminal.py", "click.echo"), ("_terminal.py", "Console"), ("_progress.py", "Console")}
     assert not [name for _, name in calls if name.startswith(("sys.stdout", "sys.stderr"))]
+
+
+@pytest.mark.slow(3)
+def test_names_of_files_are_only_text(invoke: Invoke, tmp_path: Path, surfaces: ModuleType) -> None:
+    with recording(tmp_path / "plain") as recorder:
+        recorder.write_header(RunTarget(url="http://127.0.0.1", model="m", dialect="northstar"))
+        recorder.footer(0)
+    plain = (tmp_path / "plain/run.ndjson").read_bytes()
+    for number, marker in enumerate(surfaces.MARKERS):
+        folder = tmp_path / f"{number}" / marker.lstrip("/")
+        folder.mkdir(parents=True)
+        (folder / "run.ndjson").write_bytes(plain)
+        name = str(folder.relative_to(tmp_path))
+        for words in (
+            ["report", name, f"--html={number}/{marker}.html", f"--csv={number}/{marker}.csv"],
+            ["diff", name, "plain", f"--markdown={number}/{marker}.md"],
+            ["compare", name, name, f"--html={number}/{marker}.html"],
+            ["report", f"{number}/{marker}.none"],
+            ["recheck", name],
+            ["replay", name],
+            ["check", "http://127.0.0.1:9", f"--dialect={marker}", f"--out={number}/{marker}-out", "--quiet"],
+            ["load", "http://127.0.0.1:9", f"--profile={marker}", "--quiet"],
+        ):
+            _, out, err = invoke(*words)
+            assert surfaces.obeyed(out + err) == []
+            assert surfaces.ACTIVE.findall(out + err) == []
+        comparison = (tmp_path / f"{number}/{marker}.html").read_text("utf-8")
+        assert marker not in comparison or not re.search("[<>&\"']", marker)
