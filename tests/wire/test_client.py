@@ -552,6 +552,22 @@ def test_a_proxy_is_used_for_other_hosts_only(serve: type[ScriptedServer], monke
     assert run(main()) == (b"proxied", b"direct")
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "No such file or directory"), ("garbage", "it contains no certificate in PEM format"), ("", "PEM format")],
+)
+def test_certificates_of_the_environment_that_cannot_be_used(
+    content: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "trusted.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(UsageError, match=rf"Cannot use SSL_CERT_FILE .*trusted.pem: .*{why}"):
+        Client("https://127.0.0.1:9")
+    assert Client("http://127.0.0.1:9").proxy == ""  # needs none
+
+
 def test_the_password_of_a_proxy_is_masked(serve: type[ScriptedServer], monkeypatch: pytest.MonkeyPatch) -> None:
     password = "s3cret-0123456789"
 

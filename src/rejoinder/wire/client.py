@@ -22,8 +22,9 @@ from typing import Any, Final
 
 import httpx
 
-from rejoinder.budgets import CHECK, SUSPENSION_LIMIT, ReplyBudget, ReplyMeter
+from rejoinder.budgets import CHECK, INPUT_CERTIFICATES, SUSPENSION_LIMIT, ReplyBudget, ReplyMeter
 from rejoinder.errors import UsageError
+from rejoinder.input_file import check_file
 from rejoinder.model.exchange import (
     NO_CONNECTION,
     NO_HANDSHAKE,
@@ -117,7 +118,7 @@ class Client:
         self._on_exchange = on_exchange
         proxy = "" if transport else _proxy(self._base)
         self._redact = extra.redactor(key, second_key, *query_secrets(url), _password(proxy))
-        self._transport = transport or _transport(proxy, self.options)
+        self._transport = transport or _transport(self._base.scheme, proxy, self.options)
         self.proxy = str(httpx.URL(proxy).copy_with(userinfo=b"")) if proxy else ""
         self._timers: set[asyncio.Timeout] = set()
         self._stopped = ""
@@ -563,10 +564,29 @@ def _password(proxy: str) -> str:
     return ""
 
 
-def _transport(proxy: str, options: ClientOptions) -> httpx.AsyncBaseTransport:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+def _trust(scheme: str, options: ClientOptions) -> bool | ssl.SSLContext:
+    """Return how certificates are checked; raises :class:`UsageError` for a file of the environment without any."""
+    verify = options.request.tls_context() or options.verify
+    if verify is not True:
+        return verify
+    if scheme != "https":  # nothing is encrypted, so no certificates are read
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    file = os.environ.get("SSL_CERT_FILE", "")
     try:
-        verify = options.request.tls_context() or options.verify
+        if file:
+            check_file(file, INPUT_CERTIFICATES)
+        return httpx.create_ssl_context()
+    except OSError as error:
+        why = "it contains no certificate in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
+        raise UsageError(
+            f"Cannot use SSL_CERT_FILE {file}: {why}.", "Name a file in PEM format, or unset it."
+        ) from error
+
+
+def _transport(scheme: str, proxy: str, options: ClientOptions) -> httpx.AsyncBaseTransport:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    verify = _trust(scheme, options)
+    try:
         return httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=proxy or None)
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         # What is wrong with a URL may be a part of its password.
