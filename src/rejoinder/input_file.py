@@ -27,6 +27,7 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, path: Path | str, limit: int) -> None:
         self._path, self._limit, self._left = path, limit, limit
+        self._descriptor = -1
         # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         mode = os.fstat(self._descriptor).st_mode
@@ -46,7 +47,7 @@ class _Reader(io.RawIOBase):
         return len(piece)
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and self._descriptor >= 0:
             os.close(self._descriptor)
         super().close()
 
