@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from rejoinder.budgets import SUSPENSION_LIMIT
 from rejoinder.errors import ExitCode, RejoinderError
 from rejoinder.load import lifeline
 from rejoinder.load.lifeline import FOLDER_PREFIX, Lease, Permit, ProcessRecord, read_records, run_folder
@@ -276,7 +277,7 @@ def test_a_command_that_is_stopped_pauses_the_load_and_then_ends_it(start: Calla
 
     def old() -> bool:
         (renewed,) = struct.unpack("q", lease.read_bytes())
-        return bool(time.monotonic_ns() - renewed > (lifeline.SUSPENSION_LIMIT + 0.5) * 1e9)
+        return bool(time.monotonic_ns() - renewed > (SUSPENSION_LIMIT + 0.5) * 1e9)
 
     until(old)
     before = load.server.truth()["requests"]

@@ -463,7 +463,10 @@ def _diagnose(error: Exception, progress: _Progress, options: ClientOptions, hos
         return Outcome.TOO_LARGE, text
     short = next((cause for cause in causes if isinstance(cause, OSError) and cause.errno in LOCAL_ERRORS), None)
     if short is not None and progress.phase == "connect":
-        return Outcome.CANCELLED, f"rejoinder could not open a connection: {_short(os.strerror(short.errno).lower())}."
+        return (
+            Outcome.CANCELLED,
+            f"rejoinder could not open a connection: {_short((short.strerror or str(short)).lower())}.",
+        )
     if isinstance(error, (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol)):
         return Outcome.REFUSED, f"Cannot connect to {host}: {_connect_text(error, causes)}."
     if isinstance(error, httpx.RemoteProtocolError):
