@@ -18,13 +18,17 @@ from rejoinder.budgets import (
     CHECK_RUN,
     DEPTH,
     INPUT_BODIES,
+    INPUT_BODY_VALUES,
     INPUT_DIGITS,
+    INPUT_RUN,
     INPUT_RUN_LINE,
+    INPUT_RUN_LINES,
     INPUT_RUN_PIPE,
     INPUT_SECONDS,
     INPUT_TOKENS,
     INPUT_TOML,
     INPUT_TRACE,
+    INPUT_VALUES,
     KIB,
     LOAD,
     LOAD_EVIDENCE,
@@ -140,10 +144,16 @@ def test_the_documentation_has_the_limits_that_are_kept() -> None:
     waiting = [value for row, value in rows.items() if row.startswith("recordings that wait")]
     assert waiting == [_size(LOAD_SAMPLED), _size(LOAD_WAITING)]
     assert rows["settings, profile, dialect, baseline, extension, `--extra-body`"] == _size(INPUT_TOML)
-    assert rows["request bodies (`--bodies`, `corpus`)"] == _size(INPUT_BODIES)
+    bodies = f"{_size(INPUT_BODIES)}, also of all files of a profile; 100,000 bodies in each"
+    assert rows["request bodies (`--bodies`, `corpus`)"] == bodies
+    assert rows["TOML and JSON"] == (
+        f"{DEPTH} levels of nesting; {INPUT_VALUES:,} commas, brackets and braces of JSON, {INPUT_BODY_VALUES:,} of a "
+        "request body"
+    )
     assert rows["trace"] == f"{_size(INPUT_TRACE)}, 1,000,000 requests"
     line, pipe = _size(INPUT_RUN_LINE), _size(INPUT_RUN_PIPE)
-    assert rows["run file"] == f"{line} for each line; {pipe} if it is a pipe or device"
+    whole = f"{INPUT_RUN >> 30} GiB, {INPUT_RUN_LINES:,} lines"
+    assert rows["run file"] == f"{whole}, {line} for each line; {pipe} if it is a pipe or device"
     assert rows["pipe or device"] == f"{INPUT_SECONDS:g} s without data"
     assert rows["integers"] == f"64 bits in TOML, {INPUT_DIGITS} digits in JSON"
     assert rows["input tokens of a request in a profile or trace"] == f"{INPUT_TOKENS:,}"
