@@ -24,7 +24,7 @@ from operator import ge, gt, le, lt
 from typing import Final
 
 from rejoinder.errors import UsageError, suggest
-from rejoinder.formatting import plural, value_of
+from rejoinder.formatting import Figure, plural, value_of
 from rejoinder.load.objectives.check_sample import NONE_VOIDED, Voided
 from rejoinder.load.objectives.confidence import lower_bound, share_bound, upper_bound, values_needed
 from rejoinder.model.histogram import Histogram
@@ -237,7 +237,8 @@ def evaluate(
     allow for them already.
 
     ``value`` is ``None`` without samples. A percentile is that of the nearest rank: with few values the largest one. An
-    SLO is met only where the value proves it: one that is ``at_least`` proves nothing below a limit. ``ended_early``:
+    SLO is met only where the value proves it: one that is ``at_least`` is below a limit if its ``highest`` is.
+    ``ended_early``:
     the run gave the requests in flight no time to end, so shares leave them out.
 
     Times and speeds of responses that were not checked against all rules count. A rule may void some of them, so the
@@ -267,7 +268,10 @@ def evaluate(
     return results
 
 
-def _result(slo: Slo, value: float | None, n: int, *, at_least: bool = False) -> SloResult:
+def _result(slo: Slo, value: float | None, n: int, figure: Figure | None = None) -> SloResult:
+    """Return the result of a value, or of a figure of a distribution."""
+    at_least = figure is not None and figure.at_least
+    most = (figure.highest if figure is not None else None) if at_least and slo.at_most else value
     return SloResult(
         text=slo.text,
         metric=slo.metric,
@@ -276,7 +280,8 @@ def _result(slo: Slo, value: float | None, n: int, *, at_least: bool = False) ->
         n=n,
         value=None if value is None else round(value, 9),
         at_least=at_least,
-        met=None if slo.of_requests else value is not None and slo.holds(value) and not at_least,
+        highest=round(figure.highest, 9) if figure is not None and figure.highest is not None else None,
+        met=None if slo.of_requests else value is not None and most is not None and slo.holds(most),
     )
 
 
@@ -310,7 +315,7 @@ def _of_time(slo: Slo, histogram: Histogram, voided: Voided, *, succeeded: bool)
         figure = histogram.nearest_rank(slo.percent)
     else:
         figure = {"mean": histogram.mean, "min": histogram.at_rank(1)}.get(slo.statistic, histogram.longest)
-    result = _result(slo, value_of(figure), histogram.n, at_least=figure is not None and figure.at_least)
+    result = _result(slo, value_of(figure), histogram.n, figure)
     result.unended = histogram.unended
     if voided.unchecked:
         result.unjudged, result.unjudged_bound = voided.unchecked, round(voided.most / voided.unchecked, 6)
@@ -363,4 +368,6 @@ def describe(result: SloResult, no_rates: str = "") -> str:
         )
         notes.append(f"estimate: {result.unjudged:,} not checked against all rules{bound}")
     value = f"{'at least ' if result.at_least else ''}{result.text_of(result.value)}"
+    if result.highest is not None:
+        value = f"{result.text_of(result.value)} to {result.text_of(result.highest)}"
     return f"{result.text}: {'met' if result.met else 'missed'}: {value} ({'; '.join(notes)})"

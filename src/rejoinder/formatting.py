@@ -149,10 +149,15 @@ def as_number(value: Any) -> float | None:
 
 
 class Figure(NamedTuple):
-    """A figure of a distribution, in seconds. With ``at_least`` it is a lower bound, and the figure is unknown."""
+    """A figure of a distribution, in seconds.
+
+    With ``at_least`` the value is a lower bound, and the figure is unknown. ``highest`` is the upper bound, if one is
+    known.
+    """
 
     value: float
     at_least: bool = False
+    highest: float | None = None
 
 
 def value_of(figure: Figure | None) -> float | None:
@@ -163,12 +168,22 @@ def value_of(figure: Figure | None) -> float | None:
 def format_seconds(value: float | Figure | None) -> str:
     """Return a duration given in seconds in the unit that people use for it: ``840 µs``, ``41 ms``, ``1.28 s``.
 
-    A figure that is only a lower bound is shown as one: ``≥ 60.0 s``.
+    A figure that is only a lower bound is shown as one: ``≥ 60.0 s``, one between two bounds as both:
+    ``4.76–15.9 ms``.
     """
     if value is None:
         return "–"
     if isinstance(value, Figure):
-        return f"{'≥ ' if value.at_least else ''}{format_seconds(value.value)}"
+        lowest = format_seconds(value.value)
+        if not value.at_least:
+            return lowest
+        if value.highest is None:
+            return f"≥ {lowest}"
+        highest = format_seconds(value.highest)
+        if lowest == highest:
+            return lowest
+        number, _, unit = lowest.partition(" ")
+        return f"{number if unit == highest.partition(' ')[2] else lowest}–{highest}"
     size = abs(value)
     if size >= 5999.5:
         return f"{value / 3600:.1f} h" if size >= 35999 else f"{value / 60:.0f} min"

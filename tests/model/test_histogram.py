@@ -41,13 +41,17 @@ def ends_of(values: list[tuple[int, bool]]) -> Iterator[list[float]]:
 
 
 @given(few_microseconds.filter(lambda values: sum(endless for _, endless in values) <= 3), st.floats(0.1, 100))
-def test_a_percentile_is_exact_or_the_greatest_lower_bound(values: list[tuple[int, bool]], percent: float) -> None:
+def test_a_percentile_is_exact_or_lies_between_the_closest_bounds(
+    values: list[tuple[int, bool]], percent: float
+) -> None:
     figure = histogram_with([(value / 1e6, endless) for value, endless in values]).nearest_rank(percent)
     rank = max(1, math.ceil(round(percent * len(values) / 100, 9)))
     possible = {ends[rank - 1] for ends in ends_of(values)}
     assert figure is not None
     assert figure.value == min(possible) / 1e6
     assert figure.at_least == (len(possible) > 1)
+    bounded = figure.at_least and max(possible) < math.inf
+    assert figure.highest == (pytest.approx(max(possible) / 1e6) if bounded else None)
 
 
 @given(few_microseconds)
@@ -55,29 +59,41 @@ def test_mean_and_maximum_are_lower_bounds_beside_values_without_an_end(values: 
     histogram = histogram_with([(value / 1e6, endless) for value, endless in values])
     numbers, unended = [value for value, _ in values], sum(endless for _, endless in values)
     assert histogram.unended == unended
-    assert histogram.mean == (pytest.approx(sum(numbers) / len(numbers) / 1e6), unended > 0)
-    assert histogram.longest == (max(numbers) / 1e6, unended > 0)
+    assert histogram.mean == (pytest.approx(sum(numbers) / len(numbers) / 1e6), unended > 0, None)
+    assert histogram.longest == (max(numbers) / 1e6, unended > 0, None)
 
 
 def test_one_request_of_five_without_an_end_leaves_the_median_exact() -> None:
     histogram = histogram_with([(0.2, False)] * 80 + [(60.0, True)] * 20)
-    assert histogram.percentile(50) == (pytest.approx(0.2, rel=0.001), False)
-    assert histogram.percentile(80) == (pytest.approx(0.2, rel=0.001), False)
-    assert histogram.percentile(81) == (pytest.approx(60, rel=0.001), True)
-    assert histogram.longest == (60.0, True)
+    assert histogram.percentile(50) == (pytest.approx(0.2, rel=0.001), False, None)
+    assert histogram.percentile(80) == (pytest.approx(0.2, rel=0.001), False, None)
+    assert histogram.percentile(81) == (pytest.approx(60, rel=0.001), True, None)
+    assert histogram.longest == (60.0, True, None)
 
 
 def test_a_request_that_was_cut_off_early_leaves_even_the_median_open() -> None:
-    assert histogram_with([(0.1, True), (0.2, False), (0.3, False)]).nearest_rank(50) == (pytest.approx(0.2), True)
-    assert histogram_with([(0.1, True), (0.2, False), (0.3, False)]).nearest_rank(100) == (pytest.approx(0.3), True)
-    assert histogram_with([(0.1, True), (0.2, False), (0.3, False)]).nearest_rank(1) == (pytest.approx(0.1), True)
+    assert histogram_with([(0.1, True), (0.2, False), (0.3, False)]).nearest_rank(50) == (
+        0.2,
+        True,
+        pytest.approx(0.3, rel=0.001),
+    )
+    assert histogram_with([(0.1, True), (0.2, False), (0.3, False)]).nearest_rank(100) == (
+        pytest.approx(0.3),
+        True,
+        None,
+    )
+    assert histogram_with([(0.1, True), (0.2, False), (0.3, False)]).nearest_rank(1) == (
+        0.1,
+        True,
+        pytest.approx(0.2, rel=0.001),
+    )
 
 
 @given(st.lists(st.floats(0, 100_000), min_size=1, max_size=60), st.floats(0.1, 100))
 def test_a_percentile_is_the_nearest_rank_to_a_tenth_of_a_percent(values: list[float], percent: float) -> None:
     exact = sorted(values)[max(1, math.ceil(round(percent * len(values) / 100, 9))) - 1]
     histogram = histogram_of(values)
-    assert histogram.nearest_rank(percent) == (pytest.approx(exact, rel=0.001, abs=1e-6), False)
+    assert histogram.nearest_rank(percent) == (pytest.approx(exact, rel=0.001, abs=1e-6), False, None)
     assert histogram.percentile(percent) in (None, histogram.nearest_rank(percent))
 
 
@@ -87,7 +103,7 @@ def test_a_percentile_is_the_nearest_rank_to_a_tenth_of_a_percent(values: list[f
 )
 def test_a_percentile_is_withheld_until_a_value_can_lie_beyond_it(percent: float, needed: int) -> None:
     assert values_for(percent) == needed
-    assert histogram_of([0.1] * needed).percentile(percent) == (pytest.approx(0.1), False)
+    assert histogram_of([0.1] * needed).percentile(percent) == (pytest.approx(0.1), False, None)
     assert histogram_of([0.1] * (needed - 1)).percentile(percent) is None
 
 
@@ -121,6 +137,7 @@ def test_the_99th_of_100_values_is_not_the_largest() -> None:
     assert histogram_of([float(number) for number in range(1, 101)]).percentile(99) == (
         pytest.approx(99, rel=0.001),
         False,
+        None,
     )
 
 

@@ -202,14 +202,15 @@ def _on_terminal(latencies: Latencies) -> list[tuple[Metric, LatencyDistribution
 def terminal(latencies: Latencies, report: ReportModel, width: int) -> list[Text]:
     """Return the percentiles of the metrics that matter most, and what their names mean."""
     shown = _on_terminal(latencies)
-    bounds = any(
-        (figure := found.percentile(p)) and figure.at_least
-        for metric, found in shown
-        for p in metric.percentiles(Place.TERMINAL)
-    )
+    figures = [found.percentile(p) for metric, found in shown for p in metric.percentiles(Place.TERMINAL)]
+    open_ended = {figure.highest is None for figure in figures if figure is not None and figure.at_least}
+    bounds = ["≥: lower bound"] * (True in open_ended) + ["a–b: between two bounds"] * (False in open_ended)
     names = _long_names([metric for metric, _ in shown])
     names += [_SCHEDULE] if any(metric.since for metric, _ in shown) else []
-    notes = [*fill(names, ", ", width - 8), *(["≥: lower bound, because some requests have no end"] * bounds)]
+    notes = [
+        *fill(names, ", ", width - 8),
+        *([f"{', '.join(bounds)}, because some requests have no end"] if bounds else []),
+    ]
     notes += (
         [f"{NOT_STEADY}: {mark}, so percentiles depend on the length of the run"] if (mark := _mark(report)) else []
     )

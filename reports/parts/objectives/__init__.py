@@ -79,6 +79,9 @@ def _objective(result: SloResult, report: ReportModel) -> Objective:
     match = _RELATION.search(text)
     at_most = match is None or match[0].startswith("<")
 
+    value = f"{'≥ ' if result.at_least else ''}{result.text_of(result.value)}"
+    if result.highest is not None:
+        value = f"{result.text_of(result.value)} to {result.text_of(result.highest)}"
     sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {result.text_of(result.bound)}"
     because = result.open_because(one_line(report.run.load.no_rates, 200) if report.run.load else "")
     severity, verdict, note = _verdict(result, because)
@@ -95,7 +98,7 @@ def _objective(result: SloResult, report: ReportModel) -> Objective:
         severity=severity,
         verdict=verdict,
         limit=f"{'at most' if at_most else 'at least'} {result.text_of(result.limit)}",
-        value=f"{'≥ ' if result.at_least else ''}{result.text_of(result.value)}",
+        value=value,
         margin="" if result.met is None or because else _margin(result.value, result.limit, at_most),
         n=format_count(result.n),
         bound=sure if result.needs is None else f"{plural(result.needs, 'sample')} needed",

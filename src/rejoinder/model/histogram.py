@@ -7,7 +7,8 @@ processes.
 
 Some values have no known end: a request that was cut off after 60 s took longer than that. They are counted at the time
 that was waited and marked as "at least". A percentile is exact where it is the same whether these values lie there or
-at infinity. Otherwise all that is known of it is the smaller of the two (in survival analysis: right censoring).
+at infinity. Otherwise it lies between the two, or all that is known is the smaller one (in survival analysis: right
+censoring).
 """
 
 from __future__ import annotations
@@ -136,21 +137,29 @@ class Histogram(Struct):
         """Return the ``rank``-th smallest duration, or ``None`` when nothing was counted.
 
         It is exact, to the width of a bucket, where it is the same with every end that the values without one may have.
-        Otherwise it is the greatest lower bound.
+        Otherwise it is the greatest lower bound, with the least upper bound where fewer values than that have no end.
         """
         if not self.n:
             return None
         rank = min(rank, self.n)
+        # The first and the last value are known to the microsecond, the others to the width of a bucket.
+        ends = {1: self.min, self.n: self.max}
+        lowest: float | None = None
         seen = ended = 0
         for key in sorted(self.counts):
             seen += self.counts[key]
             ended += self.counts[key] - self.at_least.get(key, 0)
-            if seen >= rank:
-                # The first and the last value are known to the microsecond, the others to the width of a bucket.
-                ends = {1: self.min, self.n: self.max}
-                value = ends[rank] if rank in ends else min(max(bucket_value(key), self.min), self.max)
-                return Figure(value / 1e6, at_least=ended < rank)
-        raise AssertionError("the counts do not add up to n")
+            if seen < rank:
+                continue
+            value = min(max(bucket_value(key), self.min), self.max) / 1e6
+            if lowest is None:
+                lowest = ends[rank] / 1e6 if rank in ends else value
+                if ended >= rank:
+                    return Figure(lowest)
+            elif ended >= rank:
+                return Figure(lowest, at_least=True, highest=max(lowest, value))
+        assert lowest is not None
+        return Figure(lowest, at_least=True)
 
     def above(self, limit: float) -> int:
         """Return how many values are known to be greater than a limit in seconds, to the resolution of the buckets."""

@@ -169,6 +169,9 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
     limit: Annotated[float, about("in seconds, as a share, or as a rate per second")]
     value: Annotated[float | None, about("the measured value, in the unit of the limit; absent without data")] = None
     at_least: Annotated[bool, about("whether the value is a lower bound, because some requests have no end")] = False
+    highest: Annotated[
+        float | None, about("upper bound of a value that is a lower bound; absent where it has none")
+    ] = None
     unended: Annotated[Count, about("number of values that have no end")] = 0
     limits: Annotated[list[str], about("goodput: the limits for single requests that it counts by")] = []
     n: Annotated[Count, about("number of values or requests behind the value")] = 0
@@ -186,7 +189,7 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
     @property
     def unknown(self) -> bool:
         """Whether the value is a lower bound that leaves open whether the SLO is met; ``met`` is false then."""
-        if not self.at_least or self.value is None:
+        if not self.at_least or self.value is None or self.met:
             return False
         return self.value < self.limit or (self.value == self.limit and "<=" in self.text)
 

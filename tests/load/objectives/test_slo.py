@@ -169,6 +169,19 @@ def test_requests_without_an_end_never_meet_a_limit(text: str, at_least: bool, m
     assert describe(result) == f"{text}: {line}"
 
 
+def test_a_few_resets_leave_a_percentile_between_two_bounds() -> None:
+    """Of 100 requests 5 were reset at once: the p90 lies between the 85th and the 90th of the others."""
+    found = histogram([0.1 + 0.001 * number for number in range(95)])
+    for _ in range(5):
+        found.add(0.0, at_least=True)
+    given = REACHED | {"histograms": {"e2e_ok": found}, "outcomes": counts(ok=95, transport=5), "good": 95}
+    met, open_, missed_ = evaluate(parse_slos(["e2e:p90<190ms", "e2e:p90<187ms", "e2e:p90<184ms"]), **given)
+    assert (met.met, met.value, met.highest) == (True, pytest.approx(0.184, rel=1e-3), pytest.approx(0.189, rel=1e-3))
+    assert describe(met).startswith("e2e:p90<190ms: met: 184 ms to 189 ms (100 samples; 5 without an end")
+    assert (open_.met, open_.unknown) == (False, True)
+    assert (missed_.met, missed_.unknown) == (False, False)
+
+
 def test_a_bound_among_requests_without_an_end_certifies_nothing() -> None:
     (p50,) = evaluate(parse_slos(["e2e:p50<300ms"]), **hung(560, 540, 4.1))
     assert (p50.met, p50.bound, p50.needs, p50.certified) == (True, None, None, False)
