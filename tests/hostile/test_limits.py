@@ -110,7 +110,7 @@ def test_a_load_with_a_large_file_is_bounded(kind: str, sandbox: str, tmp_path: 
             lines.write("Timestamp,Request tokens,Response tokens\n")
             lines.writelines(f"{number / 100:.2f},9,16\n" for number in range(1_000_000))
         else:
-            body = {"input": [{"role": "user", "content": "word " * 20}] * 4, "metadata": {"tenant": "a"}}
+            body = {"input": [{"role": "user", "content": "word " * 30}] * 4, "metadata": {"tenant": "a"}}
             lines.writelines(f"{json.dumps(body)}\n" for _ in range((60 << 20) // len(json.dumps(body))))
     pace = () if kind == "trace" else ("--rate", "50")
     ended = rejoinder(
