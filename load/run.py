@@ -36,9 +36,10 @@ from rejoinder.load.gpus import Gpus
 from rejoinder.load.lifeline import MORE, Lease, RecordedProcess, output_part, read_records, run_folder, temporary_error
 from rejoinder.load.measure.load_line import judge_state, load_line, result_samples, unjudged_sentence
 from rejoinder.load.measure.self_check import SelfCheck
+from rejoinder.load.measure.queue_growth import Pulse, sure_growth
 from rejoinder.load.measure.stationarity import SpanKeeper
 from rejoinder.load.measure.stats import LoadEvidence, RunStats, keep_evidence
-from rejoinder.load.objectives.abort import abort_reason, parse_abort
+from rejoinder.load.objectives.abort import QUEUE_WORD, abort_reason, parse_abort
 from rejoinder.load.objectives.slo import missed, parse_slos
 from rejoinder.load.options import CONTROL_VARIABLE, ENVIRONMENT_PREFIX, OUTPUT_VARIABLE, PARENT_VARIABLE
 from rejoinder.load.settings import INTERRUPT_DRAIN, LoadSettings
@@ -61,6 +62,8 @@ _FAILURE_DRAIN: Final = 1.5
 """Seconds that requests in flight get when a part of the run has died."""
 _FAILURE_LIMIT: Final = 4.0
 """Seconds after which all processes of such a run are killed."""
+_MOST_PULSES: Final = 2000
+"""Beyond it every second one is kept, of a run that may end when its queue grows."""
 _ANALYSIS_DELAY: Final = 60.0
 """Seconds after its end for which a request may wait for its analysis and still count in every figure of its second."""
 _LEAST_FREE: Final = 1 << 16
@@ -201,6 +204,7 @@ class _Follower:
     checks: list[SelfCheck] = field(default_factory=list)
     thinner: _Thinner = field(default_factory=_Thinner)
     spans: SpanKeeper = field(default_factory=SpanKeeper)
+    pulses: list[Pulse] = field(default_factory=list)
     begun: bool = False
     t0: int = 0
     issued: float | None = None
@@ -221,6 +225,10 @@ class _Follower:
             self._add(RunStats.from_json(record["stats"]))
         elif kind == "progress":
             self.last = record
+            if QUEUE_WORD in self.settings.abort_on and not record["ending"]:
+                self.pulses.append(Pulse(record["t"], record["started"], record["in_flight"]))
+                if len(self.pulses) > _MOST_PULSES:
+                    del self.pulses[::2]
             self._report(record)
         elif kind == "check":
             self.checks.append(SelfCheck.from_json(record["check"]))
@@ -564,6 +572,10 @@ class _Run:
         planned = self._planned
         if planned is None:
             planned = 2 * stats.finished / t * max(t, self.settings.duration)
+        growth = None
+        if self.follower.pulses:
+            spans = self.follower.spans
+            growth = sure_growth(self.follower.pulses, [span.start for span in spans.spans], spans.weight)
         return abort_reason(
             self._conditions,
             self._slos,
@@ -571,6 +583,7 @@ class _Run:
             outcomes=stats.outcomes,
             good=stats.good,
             planned=planned,
+            growth=growth,
         )
 
     def _find_failure(self, measured: Measured) -> str:

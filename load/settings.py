@@ -297,7 +297,8 @@ class LoadSettings(RunOptions):
         streams = not groups or any(body.get("stream", True) for body in itertools.chain.from_iterable(groups))
         tls = any(address.tls for address in candidate_addresses(self.url))
         limits = [(f'The SLO "{slo.text}"', slo) for slo in parse_slos(self.slos)]
-        conditions = [parse_abort(text, has_slos=bool(self.slos)) for text in self.abort_on]
+        has = {"has_slos": bool(self.slos), "has_rate": self.rate is not None}
+        conditions = [parse_abort(text, **has) for text in self.abort_on]
         limits += [(f'The condition "{one.text}"', one.kept) for one in conditions if one.kept is not None]
         for name, slo in limits:
             row = METRICS.get(slo.metric)

@@ -3,8 +3,8 @@
 A load is sustained when its run meets every SLO, the load generator was not the limit, and the run was in a steady
 state (:mod:`~rejoinder.load.measure.stationarity`): above the capacity a queue grows, and whether an SLO is met depends
 on the length of the run. A run that is too short to show it is lengthened: to ten times the p99 of the end-to-end time,
-to as many requests as the percentiles of the SLOs and the test for a steady state need, at most to
-:func:`longest_step`. A load whose run stays too short, or was limited by the load generator, has not failed: it could
+to as many requests as the percentiles of the SLOs and the test for a steady state need, or until it is clear whether a
+queue grows, at most to :func:`longest_step`. A load whose run stays too short, or was limited by the load generator, has not failed: it could
 not be tested.
 
 The load rises fourfold from the lowest until one fails, so that no step asks for much more than the endpoint can do:
@@ -28,6 +28,7 @@ from typing import Final, Literal
 from rejoinder.errors import UsageError
 from rejoinder.formatting import plural, uncapitalized, value_of
 from rejoinder.load.decide.search import SearchRun, StepFailedError, keeps, sweep, unlimited_failures
+from rejoinder.load.objectives.abort import QUEUE_WORD, SLO_WORD
 from rejoinder.load.objectives.slo import parse_slos
 from rejoinder.load.run import LoadProgress, LoadResult, Sink, check_settings, interruptible, run_load
 from rejoinder.load.settings import LoadSettings
@@ -239,6 +240,9 @@ class _Search:
             duration=round(duration, 3),
             seed=self.settings.seed + repeat,
         )
+        # A step that has failed for sure goes on for nothing.
+        early = (SLO_WORD, QUEUE_WORD) if settings.rate is not None else (SLO_WORD,)
+        settings = replace(settings, abort_on=tuple(dict.fromkeys((*settings.abort_on, *early))))
 
         def chosen(step: SearchStep) -> bool:
             return bool(step.held) and (confirms or level >= self.best)
@@ -258,7 +262,7 @@ class _Search:
         Beside it: whether the load has not failed, but could not be tested.
         """
         load = result.load
-        if load.aborted:
+        if load.aborted and result.verdict is not Validity.CLIENT_BOUND:
             return _as_clause(load.aborted), False
         self.latency = value_of(result.histograms.get("e2e", Histogram()).nearest_rank(99)) or 0.0
         if not result.ok:
@@ -295,7 +299,9 @@ class _Search:
         """Return how long a step has to be, by its own latencies and number of requests."""
         duration = step.duration or self.settings.duration
         by_count = duration * self.least / max(1, step.started)
-        return max(_LATENCIES * self.latency, by_count, self.settings.duration)
+        state = step.stationarity
+        to_tell = state.needed or 0.0 if state is not None else 0.0
+        return max(_LATENCIES * self.latency, by_count, to_tell, self.settings.duration)
 
     def _finish(self, below: float, confirmed: SearchStep | None) -> LoadResult:
         level = confirmed.level if confirmed else None

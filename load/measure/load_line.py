@@ -12,13 +12,15 @@ from rejoinder.load.measure.self_check import SelfCheck, requests_lost, self_che
 from rejoinder.load.measure.stationarity import SpanKeeper, find_stationarity
 from rejoinder.load.measure.stats import RunStats
 from rejoinder.load.measure.throughput import Window, closed_window, open_window, totals_within
-from rejoinder.load.objectives.check_sample import Voided, estimate_voided
+from rejoinder.load.objectives.check_sample import Voided, estimate_voided, tokens_left
 from rejoinder.load.objectives.confidence import percentile_lines
 from rejoinder.load.objectives.slo import RequestLimits, evaluate, parse_slos
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.metrics import SPEEDS, row_of
 from rejoinder.model.outcomes import MEASURED, OUTCOMES, RequestOutcome, good_of
 from rejoinder.model.samples import HistogramSample, LoadSample, Rates, RuleUnderLoad, Sample, ScenarioOutcomes
+
+_UNSCHEDULED: Final = 0.01
 
 
 def load_line(
@@ -42,7 +44,7 @@ def load_line(
     outcomes = {name: counts[name] for name in OUTCOMES if counts[name]}
     voided, within = estimate_voided(stats.groups), estimate_voided(stats.groups, within=True)
     ok = good_of(stats.outcomes)
-    shares = _share_left(ok, voided), _share_left(stats.good, within)
+    shares = _share_left(ok, voided), _share_left(stats.good, within), tokens_left(stats.groups)
     rates = _without_voided(rates_within(stats, window), *shares)
     slos = parse_slos(settings.slos)
     return LoadSample(
@@ -103,11 +105,23 @@ def judge_state(line: LoadSample, settings: LoadSettings, spans: SpanKeeper) -> 
         open_loop=not closed,
         paced_evenly=not (settings.phases or settings.trace),
         weight=spans.weight,
+        rate=_scheduled_rate(line, settings),
     )
     line.stationarity = state
     if state.queue_growth is not None:
         for result in line.slos:
             result.depends_on_length = bool(result.met) and result.statistic != "share"
+
+
+def _scheduled_rate(line: LoadSample, settings: LoadSettings) -> float | None:
+    """Return the requests per second of an open loop of constant rate, if its requests started as scheduled.
+
+    Conversations send more requests than the schedule has, and a load generator at its limit fewer.
+    """
+    if settings.mode == "closed" or settings.rate is None:
+        return None
+    due = sum(at < line.issued for at in settings.schedule())
+    return settings.rate if abs(line.started - due) <= 1 + _UNSCHEDULED * due else None
 
 
 def _is_speed(histogram: str) -> bool:
@@ -142,9 +156,12 @@ def _share_left(counted: int, voided: Voided) -> float | None:
     return (counted - voided.estimate) / counted if counted else 1.0
 
 
-def _without_voided(rates: Rates, ok: float | None, good: float | None) -> Rates:
-    """Return rates of which only those shares of the good responses are left, and none where a share is not known."""
-    if ok == good == 1.0:
+def _without_voided(rates: Rates, ok: float | None, good: float | None, tokens: float | None) -> Rates:
+    """Return rates of which only those shares are left, and none where a share is not known.
+
+    The shares are those of successful requests, of good ones, and of the output tokens of successful ones.
+    """
+    if ok == good == tokens == 1.0:
         return rates
 
     def left(rate: float | None, share: float | None) -> float | None:
@@ -153,7 +170,7 @@ def _without_voided(rates: Rates, ok: float | None, good: float | None) -> Rates
     return msgspec.structs.replace(
         rates,
         ok_per_s=left(rates.ok_per_s, ok),
-        ok_output_tokens_per_s=left(rates.ok_output_tokens_per_s, ok),
+        ok_output_tokens_per_s=left(rates.ok_output_tokens_per_s, tokens),
         good_per_s=left(rates.good_per_s, good),
     )
 
@@ -199,7 +216,7 @@ def unjudged_sentence(line: LoadSample) -> str:
         "No response was checked against all rules, so it cannot be known how many succeeded"
         if voided is None
         else f"By a random sample, broken rules void about {100 * voided / line.unjudged:.2f} % of them, at most "
-        f"{100 * bound:.2f} % (99 % confidence). Goodput, errors and rates allow for it"
+        f"{100 * bound:.2f} % (99 % confidence). Goodput, errors and rates allow for it, latencies do not"
     )
     return (
         f"{plural(line.unjudged, 'response was', 'responses were')} checked for event order, terminal event and canary "

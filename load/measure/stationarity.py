@@ -6,8 +6,10 @@ latencies depend on each other. What dependence is left between batches is estim
 autocorrelation, corrected for its bias as M. G. Kendall 1954 does) and widens every test (K. H. Hamed and A. R. Rao
 1998).
 
-- The queue grows (open loop): Mann-Kendall trend of the mean number of requests in flight, or a t-test of started minus
-  ended per batch. The slope is that of P. K. Sen 1968, with a confidence interval of 95 %.
+- The queue grows (open loop): fewer requests end than arrive while the queue is long, or the number in flight rises by
+  more than a random walk does (:mod:`~rejoinder.load.measure.queue_growth`). It does not grow where clearly more end than
+  arrive. Between the two, the run is too short to tell. The slope is that of P. K. Sen 1968, with a confidence interval
+  of 95 %.
 - A latency drifts: Mann-Kendall trend of its batch means.
 - A latency changes at one moment: the largest t statistic over all ways to split the batches in two, corrected for the
   number of ways (Bonferroni). It counts as a change where two levels fit better than a line.
@@ -16,6 +18,9 @@ autocorrelation, corrected for its bias as M. G. Kendall 1954 does) and widens e
   the busy spells of a queue bring.
 - The share of failed requests changes at one moment: the same with a test of two shares.
 - A change to the better that comes early is a beginning that differs: a warm-up leaves it out.
+- A busy spell of a queue makes latencies drift and change too. A finding on a latency in an open loop counts if it
+  remains when the part of each latency that is due to the number in flight is taken out. If it does not remain, the run
+  is too short to tell.
 
 Each test also needs an effect that matters, so that a long run does not call a drift of a microsecond a drift.
 """
@@ -23,13 +28,13 @@ Each test also needs an effect that matters, so that a long run does not call a 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 from statistics import fmean, median
 from typing import Final, Literal, NamedTuple
 
-from rejoinder.formatting import format_seconds, plural
+from rejoinder.formatting import format_seconds, plural, uncapitalized
+from rejoinder.load.measure.queue_growth import GAP, InFlight, find_waiting, wandering_p
 from rejoinder.load.measure.trend import correlation_factor, effective_degrees, kendall_trend, student_tail, theil_sen
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.samples import Departure, Stationarity
@@ -40,7 +45,19 @@ LEAST_BATCHES: Final = 6
 LEAST_PER_BATCH: Final = 4
 SURE: Final = 0.005
 """The level of each test. About five are made for one run."""
-_BALANCE_SURE: Final = 0.001
+_GROWS: Final = 0.015
+"""The product of the p values of both tests for a growing queue must be below it."""
+_HOLDS: Final = 0.05
+"""Two estimates of more completions than arrivals must both reach it."""
+_RISES: Final = 0.25
+"""A rise that chance brings less often than this leaves it open whether the queue grows."""
+_LONGER: Final = (2.0, 8.0)
+"""How many times as long a run that can tell is at least and at most."""
+_SCORE: Final = 2.6
+"""Standard errors by which completions exceed arrivals in most runs that are steady by the test."""
+_SETTLED: Final = 4.0
+"""A run is this many times as long as its first requests take, so that the number in flight has settled."""
+_EARLY_REQUESTS: Final = 10
 _SPLIT_SURE: Final = 1e-4
 _PART_SURE: Final = 1e-6
 """A part of a run is more often by chance what the whole is not."""
@@ -61,6 +78,10 @@ _LEAST_GROWTH: Final = 0.5
 _FAILURE_STEP: Final = 0.1
 _EARLY: Final = 0.6
 """The share of the tested part within which a change to the better is the end of a warm-up."""
+_REMAINS: Final = 0.6
+"""The share of a move of a latency that must remain without the wait in a queue."""
+_CHANCE: Final = 1e-3
+"""By how much stricter a latency is tested that queued requests may have: their latencies depend on each other."""
 _LATENCIES: Final = ("ttft", "e2e")
 
 
@@ -134,13 +155,15 @@ def find_stationarity(
     open_loop: bool,
     paced_evenly: bool = True,
     weight: int = 1,
+    rate: float | None = None,
 ) -> Stationarity:
     """Return whether a run was in a steady state, from its requests.
 
     ``begin`` to ``end`` is the time, in seconds of the run, for which the load was the one that was set: after a ramp,
     until nothing more was started. ``open_loop``: requests started on a schedule, so that a queue can grow.
     ``paced_evenly`` is false for a load that changes by design, of which no state is expected. Each span stands for
-    ``weight`` requests.
+    ``weight`` requests. ``rate`` is that of the schedule of an open loop, in requests per second; without it, the rate
+    is what was seen.
     """
     if not paced_evenly:
         return Stationarity(state="not tested", text="The load changes over the run, so its state is not tested.")
@@ -153,20 +176,33 @@ def find_stationarity(
     count = min(MAX_BATCHES, room, len(inside) // LEAST_PER_BATCH)
     if count < LEAST_BATCHES:
         return _too_short(len(inside), end - low, latency, low - begin)
-    found = _departures(ordered, low, end, count, open_loop, weight)
-    growth = _growth_interval(ordered, _Batches(ordered, low, end, count), weight) if open_loop else None
+    batches = _Batches(ordered, low, end, count)
+    queue = _Queue(ordered, inside, batches, weight, rate) if open_loop else None
+    found, unclear = _departures(batches, queue)
+    growth = queue.interval if queue else None
+    window = (round(low, 3), round(end, 3))
     if not found:
-        return Stationarity(state="steady", window=(round(low, 3), round(end, 3)), batches=count, growth=growth)
+        if queue is not None and queue.is_open:
+            unclear.insert(0, queue.text)
+        needed = queue.needed if unclear and queue else None
+        return Stationarity(
+            state="too short" if unclear else "steady",
+            window=window,
+            batches=count,
+            growth=growth,
+            needed=needed,
+            text=" ".join(unclear),
+        )
     warm_up = next((one.at for one in found if one.kind == "beginning"), None)
     if warm_up is not None:
         # What comes after the beginning is tested as a run of its own.
-        rest = find_stationarity(ordered, begin=warm_up, end=end, open_loop=open_loop, weight=weight)
+        rest = find_stationarity(ordered, begin=warm_up, end=end, open_loop=open_loop, weight=weight, rate=rate)
         found = [one for one in found if one.kind == "beginning"]
         found += [one for one in rest.departures if one.kind != "beginning"]
     return Stationarity(
         state="not steady",
         departures=found,
-        window=(round(low, 3), round(end, 3)),
+        window=window,
         batches=count,
         growth=growth,
         warm_up=None if warm_up is None else float(math.ceil(warm_up)),
@@ -195,26 +231,43 @@ def _too_short(requests: int, length: float, latency: float | None, left_out: fl
     return Stationarity(state="too short", text=f"Too short to test for a steady state: {why}.")
 
 
-def _departures(
-    spans: Sequence[RequestSpan], low: float, high: float, count: int, open_loop: bool, weight: int
-) -> list[Departure]:
-    batches = _Batches(spans, low, high, count)
+def _departures(batches: _Batches, queue: _Queue | None) -> tuple[list[Departure], list[str]]:
+    """Return what was not steady, and in sentences what may be a busy spell of a queue only."""
     found: list[Departure] = []
-    queue = _queue_growth(spans, batches, weight) if open_loop else None
-    if queue is not None:
-        found.append(queue)
+    unclear: list[str] = []
+    grown = queue.departure() if queue else None
+    if grown is not None:
+        found.append(grown)
     failures = _failure_change(batches)
     if failures is not None:
         found.append(failures)
     for metric in _LATENCIES:
-        moved = _latency_move(batches, metric)
+        value = _value_of(metric)
+        moved = _latency_move(batches, metric, value)
+        parts = queue.parts(value) if queue else None
+        if moved is None and parts is not None:
+            # The waits of a long queue differ by so much that they hide what the endpoint itself does.
+            moved = _latency_move(batches, metric, parts.alone, _CHANCE)
+            if moved is not None:
+                moved.text = f"{moved.text.removesuffix('.')} (requests that found few others in flight)."
+        elif moved is not None and queue is not None and parts is not None and queue.explains(moved, parts):
+            if grown is None and not unclear:
+                unclear.append(
+                    f"Too short to tell whether the endpoint changed: {uncapitalized(moved.text)} A queue that is long "
+                    "for a while has the same effect."
+                )
+            continue
         # A queue that grows makes latencies drift: that is one finding, not two.
-        if moved is None or (queue is not None and moved.kind == "drift"):
+        if moved is None or (grown is not None and moved.kind == "drift"):
             continue
         if any(one.kind == moved.kind and _near(one, moved, batches) for one in found):
             continue
         found.append(moved)
-    return found
+    return found, unclear
+
+
+def _value_of(metric: str) -> Callable[[RequestSpan], float | None]:
+    return lambda span: None if span.failed else getattr(span, metric)
 
 
 def _near(one: Departure, other: Departure, batches: _Batches) -> bool:
@@ -224,77 +277,146 @@ def _near(one: Departure, other: Departure, batches: _Batches) -> bool:
     return abs(one.at - other.at) <= 2 * batches.length
 
 
-def _in_flight(spans: Sequence[RequestSpan]) -> tuple[Callable[[float], int], Callable[[float], float]]:
-    """Return the number in flight at a time, and its integral up to a time."""
-    starts, ends = sorted(span.start for span in spans), sorted(span.end for span in spans)
-    started, ended = [0.0, *accumulate(starts)], [0.0, *accumulate(ends)]
-
-    def number(at: float) -> int:
-        return bisect_left(starts, at) - bisect_left(ends, at)
-
-    def integral(at: float) -> float:
-        i, j = bisect_left(starts, at), bisect_left(ends, at)
-        return (i * at - started[i]) - (j * at - ended[j])
-
-    return number, integral
+class _Parts(NamedTuple):
+    rest: Callable[[RequestSpan], float | None]
+    alone: Callable[[RequestSpan], float | None]
 
 
-def _mean_in_flight(spans: Sequence[RequestSpan], batches: _Batches) -> list[float]:
-    _, integral = _in_flight(spans)
-    return [(integral(right) - integral(left)) / batches.length for left, right in pairwise(batches.edges)]
+class _Queue:
+    """The requests in flight of an open loop over batches. Each span stands for ``weight`` requests.
+
+    ``inside`` are the requests that started in the tested part. The number in flight rises until the first of them have
+    ended, so that time is left out.
+    """
+
+    def __init__(
+        self,
+        spans: Sequence[RequestSpan],
+        inside: Sequence[RequestSpan],
+        batches: _Batches,
+        weight: int,
+        rate: float | None,
+    ) -> None:
+        self._batches, self._weight = batches, weight
+        early = sorted(span.end - span.start for span in inside[: max(_EARLY_REQUESTS, len(inside) // 10)])
+        self._lasts = early[math.ceil(0.9 * len(early)) - 1]
+        room = batches.high - batches.low
+        low = batches.low + min(self._lasts, room / 2)
+        self._settles = self._lasts <= room / 2
+        count = max(LEAST_BATCHES, round(batches.count * (batches.high - low) / room))
+        self._length = batches.high - low
+        edges = [low + self._length * index / count for index in range(count + 1)]
+        self._flight = InFlight([span.start for span in spans], [span.end for span in spans])
+        self._means = [self._flight.mean(*both) for both in pairwise(edges)]
+        self._trend = kendall_trend([fmean(both) for both in pairwise(edges)], self._means)
+        self._reach = (max(self._means) - min(self._means)) / (self._length * (1 - 1 / count))
+        """The fastest growth from batch to batch that was seen."""
+        rate = rate and rate / weight
+        self._balance = self._flight.balance(edges, rate)
+        self._growth = self._flight.balance(edges, rate, GAP)
+        self._p_wanders = wandering_p(self._means)
+        self._counts = max(_LEAST_GROWTH / weight, _DRIFT * fmean(self._means))
+        """The growth that counts, in spans over the whole time."""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The confidence interval of the growth, in requests per second."""
+        # With few batches that depend on each other the interval of the trend is far wider than all that was seen.
+        low, high = max(self._trend.low, -self._reach), min(self._trend.high, self._reach)
+        return round(low * self._weight, 4), round(high * self._weight, 4)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a queue may grow, though that is not sure."""
+        if max(self._means) - min(self._means) < self._counts:
+            return False
+        rises = self._trend.slope * self._length >= self._counts and self._p_wanders < _RISES
+        return rises or not self._settles or max(self._balance.p_holds(), self._growth.p_holds()) >= _HOLDS
+
+    @property
+    def needed(self) -> float:
+        """How long a run should be that can tell whether the queue grows, in seconds."""
+        # Errors fall with the root of the length.
+        score = max(0.01, -self._balance.excess / self._balance.error) if self._balance.error else 0.01
+        least, most = _LONGER
+        longer = self._batches.high * min(most, max(least, (_SCORE / score) ** 2))
+        return round(max(longer, _SETTLED * self._lasts), 3)
+
+    @property
+    def text(self) -> str:
+        """A sentence for a queue of which it is open whether it grows."""
+        if not self._settles:
+            return (
+                f"Too short to tell whether the queue grows: the first requests took up to "
+                f"{format_seconds(self._lasts)}, half of the run or more."
+            )
+        first, last = (fmean(part) * self._weight for part in (self._means[:3], self._means[-3:]))
+        return (
+            f"Too short to tell whether the queue grows: {first:.3g} requests were in flight at first, {last:.3g} at "
+            "the end."
+        )
+
+    def parts(self, value: Callable[[RequestSpan], float | None]) -> _Parts:
+        """Return a latency without the wait for the requests in flight, and of requests that found few in flight."""
+        found = {span: self._flight.found_at(span.start) for span in self._batches.spans}
+        known = [
+            (found[span], latency, self._batches.batch_of(span))
+            for span in self._batches.spans
+            if (latency := value(span)) is not None
+        ]
+        waiting = find_waiting(known)
+
+        def rest(span: RequestSpan) -> float | None:
+            latency = value(span)
+            return None if latency is None else latency - waiting.part(found[span])
+
+        def alone(span: RequestSpan) -> float | None:
+            return value(span) if found[span] <= waiting.level else None
+
+        return _Parts(rest, alone)
+
+    def explains(self, moved: Departure, parts: _Parts) -> bool:
+        """Return whether a finding on a latency may be no more than a busy spell of the queue.
+
+        It is more if most of it remains when the wait for the requests in flight is taken out, or if it is there for
+        the requests that found few in flight.
+        """
+        if moved.until is not None:
+            return False
+        level = _CHANCE if self.is_open else 1.0
+        left = _latency_move(self._batches, moved.metric, parts.rest, level)
+        if left is not None and left.moved / moved.moved >= _REMAINS:
+            return False
+        return _latency_move(self._batches, moved.metric, parts.alone, level) is None
+
+    def departure(self) -> Departure | None:
+        """Return the growth of the queue, if the number of requests in flight rises through the run."""
+        weight, growth = self._weight, self._trend.slope
+        p = self._growth.p_grows() * self._p_wanders
+        if growth * self._length < self._counts or p >= _GROWS or not self._settles:
+            return None
+        low, high = self.interval
+        growth *= weight
+        low, high = max(0.0, min(low, growth)), max(high, growth)
+        interval = (round(low, 4), round(high, 4))
+        return Departure(
+            kind="queue",
+            metric="in_flight",
+            growth=round(growth, 4),
+            interval=interval,
+            p=p,
+            text=f"The queue grew by {growth:.3g} requests/s (95 % confidence: {interval[0]:.3g} to "
+            f"{interval[1]:.3g}).",
+        )
 
 
-def _growth_interval(spans: Sequence[RequestSpan], batches: _Batches, weight: int) -> tuple[float, float]:
-    means = _mean_in_flight(spans, batches)
-    trend = kendall_trend(batches.middles, means)
-    low, high = _within_range(trend.low, trend.high, means, batches)
-    return round(low * weight, 4), round(high * weight, 4)
+def _latency_move(
+    batches: _Batches, metric: str, value: Callable[[RequestSpan], float | None], level: float = 1.0
+) -> Departure | None:
+    """Return how a latency drifted or changed over the batches, if it did.
 
-
-def _within_range(low: float, high: float, means: Sequence[float], batches: _Batches) -> tuple[float, float]:
-    """Return an interval for the growth of a queue, no wider than what it can have grown by from batch to batch."""
-    # With few batches that depend on each other the interval of the trend is far wider than all that was seen.
-    most = (max(means) - min(means)) / (batches.middles[-1] - batches.middles[0])
-    return max(low, -most), min(high, most)
-
-
-def _queue_growth(spans: Sequence[RequestSpan], batches: _Batches, weight: int) -> Departure | None:
-    """Return the growth of the queue, if the number of requests in flight rises through the run."""
-    number, _ = _in_flight(spans)
-    means = _mean_in_flight(spans, batches)
-    trend = kendall_trend(batches.middles, means)
-    growth, length = trend.slope, batches.high - batches.low
-    p, low, high = trend.p / 2 if growth > 0 else 1.0, trend.low, trend.high
-    changes = [float(number(right) - number(left)) for left, right in pairwise(batches.edges)]
-    balance = fmean(changes)
-    error = math.sqrt(sum((change - balance) ** 2 for change in changes) / (len(changes) - 1) / len(changes))
-    if balance > 0 and p >= SURE:
-        balance_p = student_tail(balance / error, len(changes) - 1) / 2 if error else 0.0
-        if balance_p < _BALANCE_SURE:
-            p, growth = balance_p, balance / batches.length
-            low, high = (growth - 2.1 * error / batches.length, growth + 2.1 * error / batches.length)
-    if p >= SURE or growth * length < max(_LEAST_GROWTH / weight, _DRIFT * fmean(means)):
-        return None
-    low, high = _within_range(low, high, means, batches)
-    low, high = min(low, growth), max(high, growth)
-    growth *= weight
-    interval = (round(max(0.0, low * weight), 4), round(high * weight, 4))
-    return Departure(
-        kind="queue",
-        metric="in_flight",
-        growth=round(growth, 4),
-        interval=interval,
-        p=p,
-        text=f"The queue grew by {growth:.3g} requests/s (95 % confidence: {interval[0]:.3g} to {interval[1]:.3g}).",
-    )
-
-
-def _latency_move(batches: _Batches, metric: str) -> Departure | None:
-    """Return how a latency drifted or changed over the batches, if it did."""
-
-    def value(span: RequestSpan) -> float | None:
-        return None if span.failed else getattr(span, metric)
-
+    A ``level`` below 1 makes the tests for a drift and a change so many times as strict.
+    """
     points = batches.means(value)
     if len(points) < LEAST_BATCHES:
         return None
@@ -305,7 +427,7 @@ def _latency_move(batches: _Batches, metric: str) -> Departure | None:
         return episode
     for first, last in _parts(len(points)):
         split = _best_split(means[first:last])
-        sure = _SPLIT_SURE if last - first == len(points) else _PART_SURE
+        sure = level * (_SPLIT_SURE if last - first == len(points) else _PART_SURE)
         if split is None or split.p >= sure or split.error > _line_error(times[first:last], means[first:last]):
             continue
         part = batches.part(times[first] - batches.length / 2, times[last - 1] + batches.length / 2)
@@ -314,7 +436,7 @@ def _latency_move(batches: _Batches, metric: str) -> Departure | None:
         change = _change(part, metric, value, _moment(part, value, *near))
         if change is not None:
             return change
-    if trend.p >= SURE:
+    if trend.p >= level * SURE:
         return None
     span_values = [found for span in batches.spans if (found := value(span)) is not None]
     middle = median(span_values)

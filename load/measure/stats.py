@@ -196,7 +196,8 @@ class RunStats(JsonStruct):
         if row.good or measured.voided:
             group = self.groups.setdefault(recording.one_in, GroupCounts())
             voided = None if outcome is RequestOutcome.UNJUDGED else measured.voided
-            group.add(voided, limits.keeps(RequestOutcome.OK, times, streamed=streamed))
+            within = limits.keeps(RequestOutcome.OK, times, streamed=streamed)
+            group.add(voided, within, measured.tokens.output or 0)
         self.throughput.count(start, end, outcome, good=good)
         if waited is None:
             self._count_times(times, measured, answered, row.good)

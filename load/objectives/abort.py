@@ -3,6 +3,7 @@
     error>50%       more than half of the requests that have ended failed
     ttft:p99>5s     a latency beyond a limit; any SLO with the relation turned round
     slo             an SLO that is out of reach, whatever the rest of the run is like
+    queue           a queue that surely grows (:func:`~rejoinder.load.measure.queue_growth.sure_growth`); with --rate only
 
 A condition on a figure needs :data:`LEAST` requests that have ended. ``slo`` counts how many requests may fail, or be
 slower than the limit of a percentile, in a run of the planned length; where that number of requests is not known (a
@@ -26,24 +27,30 @@ from rejoinder.model.samples import Rates, SloResult
 LEAST: Final = 20
 """How many requests must have ended before a condition on a figure is checked."""
 SLO_WORD: Final = "slo"
+QUEUE_WORD: Final = "queue"
 _TURNED: Final = {"<=": ">", ">=": "<", "<": ">=", ">": "<="}
 
 
 @dataclass(frozen=True, slots=True)
 class AbortCondition:
-    """One condition; ``kept`` is the SLO that holds as long as the condition does not, ``None`` for ``slo``."""
+    """One condition; ``kept`` is the SLO that holds as long as it does not, ``None`` for ``slo`` and ``queue``."""
 
     text: str
     kept: Slo | None
 
 
-def parse_abort(text: str, *, has_slos: bool = True) -> AbortCondition:
+def parse_abort(text: str, *, has_slos: bool = True, has_rate: bool = True) -> AbortCondition:
     """Return the condition that a text describes; raises :class:`UsageError` for any other text.
 
-    ``has_slos`` is whether the run has SLOs, which the condition ``slo`` needs.
+    ``has_slos`` is whether the run has SLOs, which the condition ``slo`` needs; ``has_rate`` whether it has a constant
+    request rate, which the condition ``queue`` needs.
     """
     stripped = text.strip()
-    hint = "Write it as 'error>50%', 'ttft:p99>5s' or slo."
+    hint = "Write it as 'error>50%', 'ttft:p99>5s', slo or queue."
+    if stripped == QUEUE_WORD:
+        if not has_rate:
+            raise UsageError("--abort-on queue needs --rate.", "Add a rate, or remove the condition.")
+        return AbortCondition(stripped, None)
     if stripped == SLO_WORD:
         if not has_slos:
             raise UsageError("--abort-on slo needs --slo.", "Add an SLO. Example: --slo 'error<1%'.")
@@ -72,14 +79,19 @@ def abort_reason(
     outcomes: OutcomeCounts,
     good: int,
     planned: float,
+    growth: float | None = None,
 ) -> str:
     """Return which condition ends the run and why, in a sentence; empty where none does.
 
     ``outcomes`` and the others are of the requests that have ended; ``planned`` is how many requests the whole run has.
+    ``growth`` is by how many requests a second a queue grows, where that is sure.
     """
     ended = counted_of(outcomes)
     for condition in conditions:
-        if condition.kept is None:
+        if condition.text == QUEUE_WORD:
+            if growth is not None:
+                return f"The queue grew by {growth:.3g} requests/s."
+        elif condition.kept is None:
             for slo in slos:
                 if reason := _lost(slo, histograms, outcomes, good, max(planned, ended)):
                     return f"The run cannot meet {slo.text}: {reason}."

@@ -44,7 +44,8 @@ class GroupCounts(Struct):
     """Responses of one sampling rate that succeeded if no broken rule voids them.
 
     ``checked`` were checked against all rules, which ``voided`` some of them; ``unchecked`` were not. The others count
-    the same among those within the limits for single requests. What the check of every response finds (order of events,
+    the same among those within the limits for single requests, and their output tokens: the responses that a rule voids
+    may be longer than others. What the check of every response finds (order of events,
     terminal event, canary) is not counted here: for that nothing must be estimated.
     """
 
@@ -54,9 +55,12 @@ class GroupCounts(Struct):
     checked_within: int = 0
     voided_within: int = 0
     unchecked_within: int = 0
+    checked_tokens: int = 0
+    voided_tokens: int = 0
+    unchecked_tokens: int = 0
 
-    def add(self, voided: bool | None, within: bool) -> None:
-        """Count a response; ``voided`` is ``None`` for one that was not checked."""
+    def add(self, voided: bool | None, within: bool, tokens: int = 0) -> None:
+        """Count a response with its output tokens; ``voided`` is ``None`` for one that was not checked."""
         self.checked += voided is not None
         self.voided += voided is True
         self.unchecked += voided is None
@@ -64,6 +68,9 @@ class GroupCounts(Struct):
             self.checked_within += voided is not None
             self.voided_within += voided is True
             self.unchecked_within += voided is None
+        self.checked_tokens += tokens * (voided is not None)
+        self.voided_tokens += tokens * (voided is True)
+        self.unchecked_tokens += tokens * (voided is None)
 
     def merge(self, other: GroupCounts) -> None:
         """Add the counts of other responses of the same rate."""
@@ -109,6 +116,28 @@ def estimate_voided(groups: Mapping[int, GroupCounts], *, within: bool = False) 
         most += most_voided(n, bad, others, DOUBT / len(uncertain))
     unchecked = sum(others for *_, others in uncertain)
     return Voided(unchecked, None if math.isnan(estimate) else estimate, most)
+
+
+def tokens_left(groups: Mapping[int, GroupCounts]) -> float | None:
+    """Return the share of the output tokens of responses counted as good that are in responses that no rule voids.
+
+    Of the tokens that were not checked, it takes the share of those checked at the same rate, or of all where none was.
+    ``None`` where no response was checked but some were not, so that it cannot be known.
+    """
+    checked, voided = (sum(getattr(group, name) for group in groups.values()) for name in ("checked", "voided"))
+    tokens, lost = (sum(getattr(one, f"{name}_tokens") for one in groups.values()) for name in ("checked", "voided"))
+    counted = left = 0.0
+    for group in groups.values():
+        good = group.checked_tokens - group.voided_tokens
+        counted += good + group.unchecked_tokens
+        left += good
+        if group.unchecked and not checked:
+            return None
+        if group.unchecked_tokens:
+            found = ((group.voided_tokens, group.checked_tokens), (lost, tokens), (voided, checked))
+            bad, of = next(one for one in found if one[1])
+            left += group.unchecked_tokens * (1 - bad / of)
+    return left / counted if counted else 1.0
 
 
 def most_voided(checked: int, voided: int, unchecked: int, doubt: float = DOUBT) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 from rich.text import Text
 
-from rejoinder.formatting import one_line, uncapitalized
+from rejoinder.formatting import format_seconds, one_line, uncapitalized
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.terminal_text import wrap
@@ -56,6 +56,8 @@ def read(report: ReportModel) -> SteadyState | None:
         advice = f"Use --warm-up {found.warm_up:g}s to leave out the beginning."
     elif any(one.kind == "queue" for one in departures):
         advice = "Use --find-rate to find the highest rate that the endpoint sustains."
+    elif found.needed is not None:
+        advice = f"A run of about {format_seconds(found.needed)} can tell."
     return SteadyState(
         found.state,
         one_line(found.text, 500),
@@ -83,7 +85,7 @@ def terminal(state: SteadyState, report: ReportModel, width: int) -> list[Text]:
     if state.state == "steady":
         return []
     if not state.unsteady:
-        return wrap(state.text, width, " " * 6, "dim")
+        return wrap(f"{state.text} {state.advice}".strip(), width, " " * 6, "dim")
     text = " ".join(filter(None, _sentences(state)))
     return wrap(f"NOT STEADY: {uncapitalized(text)}", width, " " * 6, "bold yellow")
 

@@ -237,6 +237,11 @@ class Departure(Struct, kw_only=True, omit_defaults=True):
     interval: Annotated[tuple[Number, Number] | None, about("95 % confidence interval of the growth of a queue")] = None
     p: Annotated[Share | None, about("p-value of the trend")] = None
 
+    @property
+    def moved(self) -> float:
+        """By how much the figure differs from before."""
+        return (self.after or 0.0) - (self.before or 0.0)
+
 
 State = Literal["steady", "not steady", "too short", "not tested"]
 """What a test for a steady state found."""
@@ -247,7 +252,10 @@ class Stationarity(Struct, kw_only=True, omit_defaults=True):
 
     state: Annotated[
         State,
-        about("steady: no test found a departure; too short: too few requests or too little time for a test"),
+        about(
+            "steady: no test found a departure, and no queue grew; too short: too few requests or too little time to "
+            "test it, or to tell"
+        ),
     ]
     text: Annotated[str, about("why it is not steady, or not known to be")] = ""
     departures: Annotated[list[Departure], about("what was not steady")] = []
@@ -258,6 +266,7 @@ class Stationarity(Struct, kw_only=True, omit_defaults=True):
         about("95 % confidence interval of the growth of the queue, in requests per second; open loops only"),
     ] = None
     warm_up: Annotated[Seconds | None, about("warm-up that leaves out the beginning that differs")] = None
+    needed: Annotated[Seconds | None, about("how long a run should be that can tell whether the queue grows")] = None
 
     @property
     def queue_growth(self) -> float | None:

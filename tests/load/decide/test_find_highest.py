@@ -139,18 +139,15 @@ def _spans(
 ) -> list[RequestSpan]:
     free = [0.0] * slots
     spans: list[RequestSpan] = []
-    due = [number * 0.01 for number in range(settings.concurrency or 0)]
-    at = 0.0
-    while True:
-        at = heapq.heappop(due) if due else at + 1 / (settings.rate or 1.0)
-        if at >= settings.duration:
-            return spans
+    due = [number * 0.01 for number in range(settings.concurrency)] if settings.concurrency else [*settings.schedule()]
+    while due and (at := heapq.heappop(due)) < settings.duration:
         end = _after(max(_after(at, stalls), heapq.heappop(free)) + service(), pauses)
         heapq.heappush(free, end)
         end = _after(end, stalls)
         spans.append(RequestSpan(at, end, end - at, end - at))
         if settings.concurrency:
             heapq.heappush(due, end)
+    return spans
 
 
 def find(
@@ -186,6 +183,43 @@ def test_the_answer_is_near_every_capacity(slots: int, service: float) -> None:
     assert found.highest is not None
     assert 0.92 * capacity <= found.highest <= 1.003 * capacity
     assert len(found.steps) <= 30
+
+
+@pytest.mark.parametrize("duration", [4.0, 10.0, 30.0])
+@pytest.mark.parametrize("slo", ["e2e:p90<3s", "e2e:p90<1s"])
+def test_random_arrivals_do_not_raise_the_answer(duration: float, slo: str) -> None:
+    """A queue of random arrivals is long at times below the capacity too, so the answer is less precise."""
+    for seed in range(4):
+        given = replace(SETTINGS, duration=duration, slos=(slo,), arrivals="poisson", seed=seed)
+        found, _ = find(simulated(seed=seed), given=given)
+        assert found.highest is not None
+        assert 18 <= found.highest <= CAPACITY
+        assert found.confirmed
+
+
+def test_a_step_that_has_failed_for_sure_ends_early() -> None:
+    """The run ends the step; it runs once, and says nothing of the endpoint if the load generator was the limit."""
+    given_to: list[tuple[str, ...]] = []
+
+    def run(settings: LoadSettings, sink: Sink) -> LoadResult:
+        given_to.append(settings.abort_on)
+        over = (settings.rate or 0) > CAPACITY
+        result = simulated(bound=bound)(settings, sink)
+        result.load.aborted = "The queue grew by 9 requests/s." if over else ""
+        return result
+
+    bound = 1e9
+    found, _ = find(run, given=replace(SETTINGS, abort_on=("error>50%",)))
+    assert set(given_to) == {("error>50%", "slo", "queue")}
+    assert found.next is not None
+    assert found.reason == "the queue grew by 9 requests/s"
+    assert len([step for step in found.steps if step.level == 50]) == 1
+    bound = 40.0
+    limited, _ = find(run, SearchRange("rate", 45, 50))
+    assert (limited.limited_by, limited.next) == ("generator", None)
+    given_to.clear()
+    find(run, SearchRange("concurrency", 1, 4), replace(SETTINGS, slos=("e2e:mean<600ms",)))
+    assert set(given_to) == {("slo",)}
 
 
 def test_a_limit_near_the_service_time_is_the_answer_too() -> None:
@@ -335,7 +369,7 @@ def test_a_confirmation_that_fails_once_gets_a_second_try() -> None:
         calls.append(given)
         return given.duration >= 12 and sum(one.duration >= 12 for one in calls) == 1
 
-    found, _ = find(simulated(bad=first_confirmation, badly=20))
+    found, _ = find(simulated(bad=first_confirmation, badly=20), SearchRange("rate", 5, 20))
     confirming = [step for step in found.steps if step.confirms]
     assert [step.held for step in confirming] == [False, True]
     assert confirming[0].level == confirming[1].level

@@ -2,146 +2,121 @@
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.load_module import load_module
 
 from rejoinder.load.measure.stationarity import RequestSpan, SpanKeeper, find_stationarity
 from rejoinder.load.measure.trend import correlation_factor, kendall_trend, student_tail
-from rejoinder.model.samples import Stationarity
 
-Service = Callable[[random.Random, float], float]
-RUNS = 100
-
-
-def exponential(mean: float) -> Service:
-    return lambda generator, _: generator.expovariate(1 / mean)
-
-
-def constant(length: float) -> Service:
-    return lambda generator, _: length + generator.gauss(0, 0.001)
+steady_state: Any = load_module("benchmarks/steady_state.py")
+closed_loop, constant, exponential, open_loop, paused, stepping = (
+    getattr(steady_state, name)
+    for name in ("closed_loop", "constant", "exponential", "open_loop", "paused", "stepping")
+)
+RUNS = 40
+"""Runs of each kind, with fixed seeds: the page on load measurement has the shares of many more."""
 
 
-def bimodal(generator: random.Random, _: float) -> float:
-    return 0.1 if generator.random() < 0.5 else 1.0
+def shares(kind: str, length: float) -> dict[str, float]:
+    found: dict[str, float] = steady_state.KINDS[kind].shares(length, RUNS)
+    return found
 
 
-def changing(before: float, after: float, at: float) -> Service:
-    return lambda generator, now: (before if now < at else after) * generator.uniform(0.8, 1.2)
-
-
-def open_loop(
-    seed: int, rate: float, slots: int, service: Service, length: float, poisson: bool = True
-) -> list[RequestSpan]:
-    """Return the requests of an open loop on a server of ``slots`` that is idle at first."""
-    generator = random.Random(seed)
-    free = [0.0] * slots
-    at = 0.0
-    spans: list[RequestSpan] = []
-    while True:
-        at += generator.expovariate(rate) if poisson else 1 / rate
-        if at >= length:
-            return spans
-        took = service(generator, at)
-        begun = max(at, heapq.heappop(free))
-        heapq.heappush(free, begun + took)
-        spans.append(RequestSpan(at, begun + took, begun - at + took / 4, begun - at + took))
-
-
-def closed_loop(seed: int, users: int, service: Service, length: float) -> list[RequestSpan]:
-    """Return the requests of a closed loop on a server without a limit."""
-    generator = random.Random(seed)
-    spans: list[RequestSpan] = []
-    for user in range(users):
-        at = user * 0.01
-        while at < length:
-            took = service(generator, at)
-            spans.append(RequestSpan(at, at + took, took / 4, took))
-            at += took
-    return spans
-
-
-def states(make: Callable[[int], list[RequestSpan]], length: float, *, is_open: bool) -> list[Stationarity]:
-    return [find_stationarity(make(seed), end=length, open_loop=is_open) for seed in range(RUNS)]
-
-
-def share_unsteady(make: Callable[[int], list[RequestSpan]], length: float, *, is_open: bool) -> float:
-    return sum(one.state == "not steady" for one in states(make, length, is_open=is_open)) / RUNS
-
-
-@pytest.mark.slow(4)
 @pytest.mark.parametrize(
-    ("make", "is_open", "most"),
+    ("kind", "length"),
     [
-        (lambda seed: open_loop(seed, 10, 4, exponential(0.2), 30), True, 0.1),
-        (lambda seed: open_loop(seed, 16, 4, exponential(0.2), 30), True, 0.1),
-        (lambda seed: open_loop(seed, 16, 4, constant(0.2), 30), True, 0.06),
-        (lambda seed: open_loop(seed, 19, 4, constant(0.2), 30, poisson=False), True, 0.0),
-        (lambda seed: open_loop(seed, 10, 1000, bimodal, 30), True, 0.06),
-        (lambda seed: closed_loop(seed, 4, constant(0.2), 30), False, 0.0),
-        (lambda seed: closed_loop(seed, 4, bimodal, 30), False, 0.04),
-    ],
-    ids=[
-        "M/M/4 at 50 %",
-        "M/M/4 at 80 %",
-        "M/D/4 at 80 %",
-        "D/D/4 at 95 %",
-        "M/bimodal",
-        "closed constant",
-        "closed bimodal",
+        *((f"M/M/4, {load} % load", 10) for load in (50, 80, 90, 95)),
+        *((f"M/D/4, {load} % load", 10) for load in (80, 95)),
+        ("M/M/4, 95 % load", 30),
+        ("M/D/4, 95 % load", 30),
+        ("M/M/1, 95 % load", 30),
+        ("M/M/4 processor sharing, 95 % load", 10),
+        ("D/D/4, 95 % load", 10),
+        ("unlimited slots, two kinds of latency", 30),
+        ("unlimited slots, lognormal, mean 6 s, cv 1", 10),
+        ("closed loop, constant", 10),
+        ("closed loop, two kinds of latency", 10),
+        ("closed loop, more users than slots", 10),
     ],
 )
-def test_false_alarms_are_rare(make: Callable[[int], list[RequestSpan]], is_open: bool, most: float) -> None:
-    assert share_unsteady(make, 30, is_open=is_open) <= most
+def test_a_stationary_run_is_seldom_called_unsteady(kind: str, length: int) -> None:
+    assert shares(kind, length)["not steady"] <= 0.07
 
 
-@pytest.mark.slow(4)
 @pytest.mark.parametrize(
-    ("make", "is_open", "least"),
+    ("kind", "length"),
     [
-        (lambda seed: open_loop(seed, 21.2, 4, constant(0.19), 30, poisson=False), True, 0.98),
-        (lambda seed: open_loop(seed, 30, 4, exponential(0.2), 30), True, 0.98),
-        (lambda seed: open_loop(seed, 24, 4, exponential(0.2), 30), True, 0.85),
-        (lambda seed: closed_loop(seed, 4, changing(0.2, 0.6, 15), 30), False, 0.98),
-        (lambda seed: closed_loop(seed, 4, changing(1.2, 0.2, 5), 30), False, 0.98),
-        (lambda seed: closed_loop(seed, 4, lambda _, at: 0.2 * (1 + at / 30), 30), False, 0.98),
+        *((f"M/M/4, {load} % load", 10) for load in (105, 120)),
+        ("M/M/4, 105 % load", 30),
+        ("M/M/1, 105 % load", 10),
+        ("M/G/4 (lognormal, cv 0.5), 105 % load", 10),
+        *((f"M/D/4, {load} % load", 10) for load in (105, 110)),
+        ("M/D/4, 105 % load", 30),
+        ("D/D/4, 102 % load", 10),
+        ("M/M/4 processor sharing, 105 % load", 10),
+        ("4 slots, from 50 to 125 % load in the middle", 10),
     ],
-    ids=["0.7 % over capacity", "M/M/4 at 150 %", "M/M/4 at 120 %", "slower half-way", "warm-up", "drift"],
 )
-def test_departures_are_found(make: Callable[[int], list[RequestSpan]], is_open: bool, least: float) -> None:
-    assert share_unsteady(make, 30, is_open=is_open) >= least
+def test_a_growing_queue_is_not_called_steady(kind: str, length: int) -> None:
+    assert shares(kind, length)["steady"] <= 0.04
 
 
-def paused(seed: int, rate: float, low: float, high: float, length: float) -> list[RequestSpan]:
-    """Return the requests of an open loop on a server that is silent between two times, and answers in 50 ms."""
-    generator = random.Random(seed)
-    at, spans = 0.0, []
-    while (at := at + generator.expovariate(rate)) < length:
-        end = (high if low <= at < high else at) + 0.05 * generator.uniform(0.9, 1.3)
-        spans.append(RequestSpan(at, end, end - at - 0.01, end - at))
-    return spans
-
-
-@pytest.mark.slow(4)
 @pytest.mark.parametrize(
-    ("make", "length", "is_open", "least"),
+    ("kind", "length", "least"),
     [
-        (lambda seed: paused(seed, 25, 2, 4, 8), 8, True, 0.95),
-        (lambda seed: paused(seed, 25, 12, 14, 30), 30, True, 0.98),
-        (lambda seed: closed_loop(seed, 4, lambda g, at: g.uniform(0.04, 0.06) * (6 if 10 <= at < 14 else 1), 30), 30,
-         False, 0.98),
+        ("D/D/4, 102 % load", 10, 1.0),
+        ("M/D/4, 105 % load", 30, 0.75),
+        ("M/D/4, 110 % load", 30, 0.95),
+        ("M/M/16, 105 % load", 30, 0.45),
+        ("M/M/4, 120 % load", 30, 0.85),
+        ("M/M/4, 150 % load", 10, 0.95),
+        ("4 slots, from 50 to 95 % load in the middle", 30, 0.95),
+        ("4 slots, from 50 to 125 % load in the middle", 10, 0.95),
+        ("closed loop, three times slower from the middle on", 10, 0.98),
+        ("unlimited slots, three times slower from the middle on", 30, 0.98),
+        ("closed loop, latency doubles slowly", 10, 0.98),
+        ("unlimited slots, latency doubles slowly", 10, 0.95),
+        ("closed loop, slow for the first sixth", 30, 0.98),
+        ("unlimited slots, slow for the first sixth", 10, 0.9),
+        ("pause of 2 s in the middle", 10, 0.95),
     ],
-    ids=["pause of 2 in 8 s", "pause of 2 in 30 s", "six times slower for 4 in 30 s"],
-)  # fmt: skip
-def test_an_episode_in_the_middle_is_found(
-    make: Callable[[int], list[RequestSpan]], length: float, is_open: bool, least: float
-) -> None:
-    assert share_unsteady(make, length, is_open=is_open) >= least
+)
+def test_departures_are_found(kind: str, length: int, least: float) -> None:
+    assert shares(kind, length)["not steady"] >= least
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "least"),
+    [
+        ("D/D/4, 95 % load", 10, 1.0),
+        ("M/D/4, 95 % load", 30, 0.85),
+        ("M/D/4, 80 % load", 10, 0.8),
+        ("M/M/4, 50 % load", 30, 0.9),
+        ("M/M/4, 80 % load", 30, 0.8),
+        ("unlimited slots, exponential", 10, 0.8),
+    ],
+)
+def test_a_run_that_is_long_enough_is_called_steady(kind: str, length: int, least: float) -> None:
+    assert shares(kind, length)["steady"] >= least
+
+
+def test_a_run_that_cannot_tell_has_the_length_that_can() -> None:
+    found = find_stationarity(open_loop(1, 19, 4, exponential(0.2), 10), end=10, open_loop=True, rate=19)
+    assert found.state == "too short"
+    assert found.text.startswith("Too short to tell whether the queue grows: ")
+    assert found.needed is not None
+    assert 20 <= found.needed <= 80
+
+
+def test_responses_that_last_as_long_as_the_run_are_no_queue() -> None:
+    found = find_stationarity(open_loop(1, 10, 1000, constant(6.0), 10), end=10, open_loop=True, rate=10)
+    assert (found.state, found.departures) == ("too short", [])
 
 
 def test_an_episode_has_its_beginning_and_its_end() -> None:
@@ -154,12 +129,6 @@ def test_an_episode_has_its_beginning_and_its_end() -> None:
     assert change.after is not None
     assert change.after > 0.5
     assert "otherwise" in change.text
-
-
-@pytest.mark.slow(2)
-@pytest.mark.parametrize("length", [10, 30])
-def test_false_alarms_of_short_runs_under_high_load(length: int) -> None:
-    assert share_unsteady(lambda seed: open_loop(seed, 16, 4, exponential(0.2), length), length, is_open=True) <= 0.12
 
 
 def test_the_growth_of_a_queue_is_no_wider_than_what_was_seen() -> None:
@@ -185,7 +154,7 @@ def test_the_growth_of_a_queue_is_measured() -> None:
 
 
 def test_a_change_in_the_middle_has_its_moment() -> None:
-    found = find_stationarity(closed_loop(0, 4, changing(0.1, 0.4, 12), 30), end=30, open_loop=False)
+    found = find_stationarity(closed_loop(0, 4, stepping(0.1, 0.4, 12), 30), end=30, open_loop=False)
     (change,) = found.departures
     assert (change.kind, change.metric) == ("change", "ttft")
     assert change.at == pytest.approx(12, abs=0.5)
@@ -196,7 +165,7 @@ def test_a_change_in_the_middle_has_its_moment() -> None:
 
 
 def test_a_beginning_that_differs_suggests_a_warm_up() -> None:
-    found = find_stationarity(closed_loop(1, 4, changing(1.0, 0.2, 4.5), 30), end=30, open_loop=False)
+    found = find_stationarity(closed_loop(1, 4, stepping(1.0, 0.2, 4.5), 30), end=30, open_loop=False)
     assert [one.kind for one in found.departures] == ["beginning"]
     assert found.warm_up in (5, 6)
 

@@ -19,7 +19,7 @@ from rejoinder.load.measure.recording import Opening, Receives, Recording
 from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stats import RunStats, encode_stats, gap_bound, numbers_of
 from rejoinder.load.measure.tokens import Doubt, Tokens
-from rejoinder.load.objectives.check_sample import GroupCounts
+from rejoinder.load.objectives.check_sample import GroupCounts, draw
 from rejoinder.load.objectives.confidence import share_bound
 from rejoinder.load.objectives.slo import RequestLimits, describe, parse_slos
 from rejoinder.load.settings import LoadSettings
@@ -516,6 +516,58 @@ def test_the_share_among_the_checked_is_applied_to_the_others() -> None:
     assert error.bound > 0.8
     assert not error.certified
     assert [(row.rule, row.responses, row.voided, row.known) for row in line.conformance] == [("ACC-04", 75, 75, 0)]
+
+
+def sampled_run(seed: int, broken: str) -> tuple[LoadSample, float, float]:
+    """Return a run of 800 responses, every second one long, of which one kind is broken, and what is true of it.
+
+    The truth is the share of the requests that succeeded, and that of their output tokens. A long response makes more
+    wait, so fewer of them are checked. It takes 900 ms and has 1000 tokens, a short one 100 ms and 10 tokens.
+    """
+    stats, limits = RunStats(), RequestLimits(parse_slos(["e2e<500ms", "goodput>=1%"]))
+    truth: Counter[str] = Counter()
+    for slot in range(800):
+        kind, took, tokens = ("long", 0.9, 1000) if slot % 2 else ("short", 0.1, 10)
+        rate = (1 if slot < 80 else 4) * (4 if kind == "long" else 1)
+        checked = draw(seed, slot, 0) * rate < 1
+        rules = ["ACC-04"] if checked and kind == broken else []
+        outcome = "nonconforming" if rules else "ok" if checked else "unjudged"
+        end = slot * SECOND // 100
+        recording = Recording(
+            slot, end, end, end, end + round(took * SECOND), 0.0, "complete", "", b"", Receives(), one_in=rate
+        )
+        found = measured(outcome, took, content=[(0.05, 1)], output_tokens=tokens, rules=rules, voiding=rules)
+        found.judged, found.voided = checked, bool(rules)
+        stats.add(recording, EXCHANGE, found, 0, 0, limits)
+        truth["tokens"] += tokens
+        truth["good tokens"] += tokens * (kind != broken)
+    settings = replace(SETTINGS, slos=("e2e<500ms", "goodput>=1%", "error<99%"))
+    line = load_line(stats, [SelfCheck(started=800)], settings, issued=10)
+    return line, 0.5, truth["good tokens"] / truth["tokens"]
+
+
+@pytest.mark.parametrize("broken", ["long", "short"])
+def test_a_sample_is_fair_to_kinds_that_take_long_to_check(broken: str) -> None:
+    found: dict[str, list[float]] = {name: [] for name in ("ok", "error", "good", "ok tokens", "nonconforming")}
+    for seed in range(20):
+        line, ok, tokens = sampled_run(seed, broken)
+        goodput, error = line.slos[-2:]
+        whole = line.rates_whole_run
+        length = 800 / (whole.started_per_s or 1.0)
+        found["ok"].append((whole.ok_per_s or 0.0) * length / 800)
+        found["error"].append(error.value or 0.0)
+        found["good"].append(goodput.value or 0.0)
+        found["ok tokens"].append((whole.ok_output_tokens_per_s or 0.0) / whole.output_tokens_per_s)
+        voided = line.outcomes.get(RequestOutcome.NONCONFORMING, 0) + (line.unjudged_voided or 0.0)
+        found["nonconforming"].append(voided / 800)
+        assert line.judged + line.unjudged == 800
+        assert line.unjudged > 400
+    means = {name: sum(values) / len(values) for name, values in found.items()}
+    # Only short responses keep the limit of 500 ms.
+    good = 0.5 if broken == "long" else 0.0
+    assert means == pytest.approx(
+        {"ok": ok, "error": 1 - ok, "good": good, "ok tokens": tokens, "nonconforming": 0.5}, abs=0.025
+    )
 
 
 def test_where_every_checked_response_was_voided_none_is_good() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rejoinder.errors import UsageError
 from rejoinder.load.objectives.abort import LEAST, abort_reason, parse_abort
 from rejoinder.load.objectives.slo import evaluate, parse_slos
+from rejoinder.load.settings import LoadSettings
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import Rates
@@ -146,3 +147,18 @@ def test_the_condition_slo_needs_an_slo() -> None:
     with pytest.raises(UsageError, match="--abort-on slo needs --slo"):
         parse_abort("slo", has_slos=False)
     assert parse_abort(" slo ").kept is None
+
+
+def test_the_condition_queue_needs_a_rate() -> None:
+    with pytest.raises(UsageError, match="--abort-on queue needs --rate"):
+        parse_abort("queue", has_rate=False)
+    with pytest.raises(UsageError, match="--abort-on queue needs --rate"):
+        LoadSettings(url="http://h", concurrency=1, abort_on=("queue",)).check()
+    LoadSettings(url="http://h", rate=1.0, abort_on=("queue",)).check()
+
+
+@pytest.mark.parametrize(("growth", "reason"), [(None, ""), (28.94, "The queue grew by 28.9 requests/s.")])
+def test_a_queue_that_surely_grows_ends_a_run(growth: float | None, reason: str) -> None:
+    conditions = [parse_abort("error>50%"), parse_abort("queue")]
+    found = abort_reason(conditions, (), histograms={}, outcomes={}, good=0, planned=100, growth=growth)
+    assert found == reason

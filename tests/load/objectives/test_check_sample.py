@@ -18,6 +18,7 @@ from rejoinder.load.objectives.check_sample import (
     estimate_voided,
     most_voided,
     one_in,
+    tokens_left,
 )
 
 
@@ -119,3 +120,23 @@ def test_draws_are_uniform_and_do_not_favour_the_first_requests() -> None:
 def test_fewer_are_checked_the_more_waits() -> None:
     rates = [one_in(waiting, 24, 48) for waiting in (0, 24, 25, 32, 40, 48, 100)]
     assert rates == [1, 1, 4, 16, 64, 64, 64]
+
+
+def test_tokens_are_not_shared_as_responses_are() -> None:
+    """Long responses are broken: half of the responses, but 99 of 100 tokens."""
+    group = GroupCounts()
+    for voided, tokens in ((True, 990), (False, 10), (None, 990), (None, 10)):
+        group.add(voided, within=True, tokens=tokens)
+    assert estimate_voided({4: group}).estimate == 1
+    # Of the 1010 tokens that count as good, 10 were checked and 1000 were not.
+    assert tokens_left({4: group}) == pytest.approx(20 / 1010)
+
+
+def test_tokens_of_a_group_without_a_check_take_the_share_of_the_others() -> None:
+    others = GroupCounts(checked=2, voided=1, checked_tokens=100, voided_tokens=75)
+    alone = GroupCounts(unchecked=1, unchecked_tokens=40)
+    assert tokens_left({1: others, 64: alone}) == pytest.approx((25 + 10) / 65)
+    assert tokens_left({64: alone}) is None
+    assert tokens_left({}) == 1.0
+    without = GroupCounts(checked=4, voided=1)
+    assert tokens_left({1: without, 64: alone}) == pytest.approx(0.75)
