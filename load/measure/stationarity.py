@@ -298,8 +298,9 @@ class _Queue:
         rate: float | None,
     ) -> None:
         self._batches, self._weight = batches, weight
-        early = sorted(span.end - span.start for span in inside[: max(_EARLY_REQUESTS, len(inside) // 10)])
-        self._lasts = early[math.ceil(0.9 * len(early)) - 1]
+        answered = [span.e2e for span in inside if span.e2e is not None]
+        early = sorted(answered[: max(_EARLY_REQUESTS, len(answered) // 10)])
+        self._lasts = early[math.ceil(0.9 * len(early)) - 1] if early else 0.0
         room = batches.high - batches.low
         low = batches.low + min(self._lasts, room / 2)
         self._settles = self._lasts <= room / 2
@@ -323,7 +324,7 @@ class _Queue:
         """The confidence interval of the growth, in requests per second."""
         # With few batches that depend on each other the interval of the trend is far wider than all that was seen.
         low, high = max(self._trend.low, -self._reach), min(self._trend.high, self._reach)
-        return round(low * self._weight, 4), round(high * self._weight, 4)
+        return round(low * self._weight, 4) + 0.0, round(high * self._weight, 4) + 0.0
 
     @property
     def is_open(self) -> bool:
@@ -336,11 +337,12 @@ class _Queue:
     @property
     def needed(self) -> float:
         """How long a run should be that can tell whether the queue grows, in seconds."""
+        if not self._settles:
+            return round(_SETTLED * self._lasts, 3)
         # Errors fall with the root of the length.
         score = max(0.01, -self._balance.excess / self._balance.error) if self._balance.error else 0.01
         least, most = _LONGER
-        longer = self._batches.high * min(most, max(least, (_SCORE / score) ** 2))
-        return round(max(longer, _SETTLED * self._lasts), 3)
+        return round(self._batches.high * min(most, max(least, (_SCORE / score) ** 2)), 3)
 
     @property
     def text(self) -> str:

@@ -114,9 +114,20 @@ def test_a_run_that_cannot_tell_has_the_length_that_can() -> None:
     assert 20 <= found.needed <= 80
 
 
+def test_requests_that_are_never_answered_are_a_queue_that_grows() -> None:
+    spans = [RequestSpan(i / 10, i / 10 + (0.2 if i % 5 else 60), 0.05, 0.2 if i % 5 else None) for i in range(100)]
+    found = find_stationarity(spans, end=10, open_loop=True, rate=10)
+    assert found.queue_growth == pytest.approx(2, abs=0.1)
+
+
 def test_responses_that_last_as_long_as_the_run_are_no_queue() -> None:
     found = find_stationarity(open_loop(1, 10, 1000, constant(6.0), 10), end=10, open_loop=True, rate=10)
     assert (found.state, found.departures) == ("too short", [])
+    mixed = [RequestSpan(i / 10, i / 10 + (0.2 if i % 5 else 7), 0.05, 0.2 if i % 5 else 7) for i in range(100)]
+    found = find_stationarity(mixed, end=10, open_loop=True, rate=10)
+    assert (found.state, found.departures) == ("too short", [])
+    assert "the first requests took up to 7.00 s, half of the run or more" in found.text
+    assert found.needed == 28
 
 
 def test_an_episode_has_its_beginning_and_its_end() -> None:
