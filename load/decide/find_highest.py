@@ -4,8 +4,8 @@ A load is sustained when its run meets every SLO, the load generator was not the
 state (:mod:`~rejoinder.load.measure.stationarity`): above the capacity a queue grows, and whether an SLO is met depends
 on the length of the run. A run that is too short to show it is lengthened: to ten times the p99 of the end-to-end time,
 to as many requests as the percentiles of the SLOs and the test for a steady state need, or until it is clear whether a
-queue grows, at most to :func:`longest_step`. A load whose run stays too short, or was limited by the load generator, has not failed: it could
-not be tested.
+queue grows, at most to :func:`longest_step`. A load whose run stays too short, or was limited by the load generator,
+has not failed: it could not be tested. A run ends early when an SLO is out of reach or a queue surely grows.
 
 The load rises fourfold from the lowest until one fails, so that no step asks for much more than the endpoint can do:
 what a queue has left over would disturb the steps after it. Bisection narrows the range to 2.5 %. A load that fails

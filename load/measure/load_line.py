@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,7 @@ from rejoinder.model.outcomes import MEASURED, OUTCOMES, RequestOutcome, good_of
 from rejoinder.model.samples import HistogramSample, LoadSample, Rates, RuleUnderLoad, Sample, ScenarioOutcomes
 
 _UNSCHEDULED: Final = 0.01
+"""The share of the requests by which a schedule may be missed."""
 
 
 def load_line(

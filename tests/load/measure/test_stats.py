@@ -28,6 +28,7 @@ from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
 from rejoinder.model.runfile import line_is_valid
 from rejoinder.model.samples import (
     HistogramSample,
+    LoadSample,
     RequestSample,
     Sample,
     SecondSample,
@@ -557,7 +558,7 @@ def test_a_sample_is_fair_to_kinds_that_take_long_to_check(broken: str) -> None:
         found["ok"].append((whole.ok_per_s or 0.0) * length / 800)
         found["error"].append(error.value or 0.0)
         found["good"].append(goodput.value or 0.0)
-        found["ok tokens"].append((whole.ok_output_tokens_per_s or 0.0) / whole.output_tokens_per_s)
+        found["ok tokens"].append((whole.ok_output_tokens_per_s or 0.0) / (whole.output_tokens_per_s or 1.0))
         voided = line.outcomes.get(RequestOutcome.NONCONFORMING, 0) + (line.unjudged_voided or 0.0)
         found["nonconforming"].append(voided / 800)
         assert line.judged + line.unjudged == 800
