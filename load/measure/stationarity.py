@@ -417,7 +417,7 @@ def _latency_move(
 ) -> Departure | None:
     """Return how a latency drifted or changed over the batches, if it did.
 
-    A ``level`` below 1 makes the tests for a drift and a change so many times as strict.
+    The levels of the tests for a drift and a change are multiplied by ``level``.
     """
     points = batches.means(value)
     if len(points) < LEAST_BATCHES:
