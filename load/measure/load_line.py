@@ -218,7 +218,7 @@ def unjudged_sentence(line: LoadSample) -> str:
         "No response was checked against all rules, so it cannot be known how many succeeded"
         if voided is None
         else f"By a random sample, broken rules void about {100 * voided / line.unjudged:.2f} % of them, at most "
-        f"{100 * bound:.2f} % (99 % confidence). Goodput, errors and rates allow for it, latencies do not"
+        f"{100 * bound:.2f} % (99 % confidence). Goodput, errors and rates allow for it"
     )
     return (
         f"{plural(line.unjudged, 'response was', 'responses were')} checked for event order, terminal event and canary "

@@ -44,7 +44,7 @@ def read(report: ReportModel) -> list[Insight] | None:
             share = "" if total.unjudged_voided is None else format_percent(total.unjudged_voided, total.unjudged)
             rest += (
                 f" By this random sample, broken rules void {share} of the rest, at most {format_percent(most, 1.0)} "
-                "(99 % confidence). Goodput, errors and rates allow for it, latencies do not."
+                "(99 % confidence). Goodput, errors and rates allow for it."
                 if share
                 else " It cannot be known how many of the rest succeeded."
             )

@@ -185,7 +185,8 @@ def test_the_answer_is_near_every_capacity(slots: int, service: float) -> None:
     assert len(found.steps) <= 30
 
 
-@pytest.mark.parametrize("duration", [4.0, 10.0, 30.0])
+@pytest.mark.slow(2)
+@pytest.mark.parametrize("duration", [4.0, 10.0])
 @pytest.mark.parametrize("slo", ["e2e:p90<3s", "e2e:p90<1s"])
 def test_random_arrivals_do_not_raise_the_answer(duration: float, slo: str) -> None:
     """A queue of random arrivals is long at times below the capacity too, so the answer is less precise."""
@@ -415,7 +416,7 @@ def test_an_endpoint_that_never_answers_is_searched_as_one_that_fails() -> None:
 def test_loads_rise_at_most_fourfold(low: float, factor: float) -> None:
     rises = SearchRange("rate", low, low * factor).rises()
     assert (rises[0], rises[-1]) == (low, low * factor)
-    assert all(1 < after / before <= 4.002 for before, after in pairwise(rises))
+    assert all(1 < after / before <= 4.005 for before, after in pairwise(rises))
 
 
 @given(low=st.integers(1, 100), width=st.integers(1, 10_000))

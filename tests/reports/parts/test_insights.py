@@ -28,7 +28,7 @@ def test_what_stands_out_is_said_the_worst_first(
     text = words(run_of(*samples))
     for expected in (
         "Cross-talk: 3 responses contain the canary of another request.",
-        f"at most {100 * share:.1f} % (99 % confidence). Goodput, errors and rates allow for it, latencies do not.",
+        f"at most {100 * share:.1f} % (99 % confidence). Goodput, errors and rates allow for it.",
         "Stalls: ",
         "TTFT (client)",
         "tool call",
