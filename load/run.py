@@ -35,8 +35,8 @@ from rejoinder.interrupts import interrupts
 from rejoinder.load.gpus import Gpus
 from rejoinder.load.lifeline import MORE, Lease, RecordedProcess, output_part, read_records, run_folder, temporary_error
 from rejoinder.load.measure.load_line import judge_state, load_line, result_samples, unjudged_sentence
-from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.queue_growth import Pulse, sure_growth
+from rejoinder.load.measure.self_check import SelfCheck
 from rejoinder.load.measure.stationarity import SpanKeeper
 from rejoinder.load.measure.stats import LoadEvidence, RunStats, keep_evidence
 from rejoinder.load.objectives.abort import QUEUE_WORD, abort_reason, parse_abort
