@@ -297,8 +297,8 @@ class RunOptions:
         metavar="FILE")
     abort_on: tuple[str, ...] = option((), OptionGroup.OBJECTIVES,
         "End the run early on a condition, checked every second after 20 requests: an SLO turned round, slo for an SLO "
-        "that is out of reach, or queue for a queue that grows. Examples: 'error>50%', 'ttft:p99>5s', slo. Can be given "
-        "more than once.",
+        "that is out of reach, or queue for a queue that grows. Examples: 'error>50%', 'ttft:p99>5s', slo. Can be "
+        "given more than once.",
         metavar="CONDITION", locust=False)
     metrics: tuple[str, ...] = option((), OptionGroup.MEASURING,
         "Prometheus page to read once a second, or auto for /metrics of the endpoint. Can be given more than once.",

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 from rejoinder.load.measure.trend import student_tail
 
 GAP: Final = 0.2
-"""The queue is long from the quantile 0.5 + 0.2 of the number in flight on, until it is below the quantile 0.5 - 0.2."""
+"""The queue is long from the quantile 0.7 of the number in flight on, until it is below the quantile 0.3."""
 _LEAST_LONG: Final = 0.2
 _OVERLAP: Final = 1.5
 """Differences between means of neighbouring batches of a random walk correlate by 1/4."""
@@ -199,7 +199,7 @@ def sure_growth(pulses: Sequence[Pulse], starts: Sequence[float], weight: int = 
 
 
 class Waiting(NamedTuple):
-    """How a latency depends on the number in flight that a request finds: ``slope`` seconds for each above ``level``."""
+    """How a latency depends on the requests in flight that a request finds: ``slope`` seconds for each above ``level``."""
 
     slope: float
     level: int

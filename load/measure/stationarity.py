@@ -7,9 +7,9 @@ autocorrelation, corrected for its bias as M. G. Kendall 1954 does) and widens e
 1998).
 
 - The queue grows (open loop): fewer requests end than arrive while the queue is long, or the number in flight rises by
-  more than a random walk does (:mod:`~rejoinder.load.measure.queue_growth`). It does not grow where clearly more end than
-  arrive. Between the two, the run is too short to tell. The slope is that of P. K. Sen 1968, with a confidence interval
-  of 95 %.
+  more than a random walk does (:mod:`~rejoinder.load.measure.queue_growth`). It does not grow where clearly more end
+  than arrive. Between the two, the run is too short to tell. The slope is that of P. K. Sen 1968, with a confidence
+  interval of 95 %.
 - A latency drifts: Mann-Kendall trend of its batch means.
 - A latency changes at one moment: the largest t statistic over all ways to split the batches in two, corrected for the
   number of ways (Bonferroni). It counts as a change where two levels fit better than a line.

@@ -3,7 +3,7 @@
     error>50%       more than half of the requests that have ended failed
     ttft:p99>5s     a latency beyond a limit; any SLO with the relation turned round
     slo             an SLO that is out of reach, whatever the rest of the run is like
-    queue           a queue that surely grows (:func:`~rejoinder.load.measure.queue_growth.sure_growth`); with --rate only
+    queue           a queue that surely grows; with --rate only
 
 A condition on a figure needs :data:`LEAST` requests that have ended. ``slo`` counts how many requests may fail, or be
 slower than the limit of a percentile, in a run of the planned length; where that number of requests is not known (a
