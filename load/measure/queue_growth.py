@@ -199,7 +199,7 @@ def sure_growth(pulses: Sequence[Pulse], starts: Sequence[float], weight: int = 
 
 
 class Waiting(NamedTuple):
-    """How a latency depends on the requests in flight that a request finds: ``slope`` seconds for each above ``level``."""
+    """How a latency depends on the requests in flight at the start: ``slope`` seconds for each above ``level``."""
 
     slope: float
     level: int
