@@ -37,7 +37,7 @@ from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import masked
 from rejoinder.sandbox import Sandbox, sample_requests
 from rejoinder.strategies import event_streams, response_objects, to_sse
-from rejoinder.validation import Validator, escape_key
+from rejoinder.validation import escape_key
 
 PROMISED: Final = 0.97
 """The share of invalid replies that a MUST rule has to catch in every dialect."""
@@ -156,7 +156,7 @@ def templates(dialect: Dialect, *, drawn: bool = True) -> list[Template]:
 
 
 def _from_sandbox(dialect: Dialect) -> Iterator[Template]:
-    sandbox, sound = Sandbox(dialect=dialect.reference), Validator(dialect.request_schema())
+    sandbox, sound = Sandbox(dialect=dialect.reference), dialect.possible_requests
     for sample in sample_requests():
         if sample.request.path != "/v1/responses" or not sound.is_valid(sample.request.json()):
             continue

@@ -7,11 +7,11 @@ under test.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from rejoinder.json_copy import copy_json
 from rejoinder.strategies.schema.examples import id_prefix
 
 Item = dict[str, Any]
@@ -48,14 +48,14 @@ def arrange(
     unless the last given item is an answer or a user's message already; these have ``type`` if ``typed``. Ids and call
     ids are rewritten to be unique and consistent.
     """
-    result = [copy.deepcopy(item) for item in items]
+    result = [copy_json(item) for item in items]
     result = _with_questions(result, example)
     pairs = _pairs(result)
     given_pairs = len(pairs)
     if complete:
         answered = {id(question) for _, question in pairs}
         for question in [item for item in result if _asks(item) and id(item) not in answered]:
-            answer = copy.deepcopy(example(_answer_to(str(question["type"]))))
+            answer = copy_json(example(_answer_to(str(question["type"]))))
             if answer is not None:
                 result.append(answer)
                 pairs.append((answer, question))
@@ -85,7 +85,7 @@ def _with_questions(items: list[Item], example: Callable[[str], Item | None]) ->
         type_ = str(item.get("type"))
         question = called_by(type_)
         if question and not waiting[question]:
-            follow_up = copy.deepcopy(example(question))
+            follow_up = copy_json(example(question))
             if follow_up is not None:
                 result.append(follow_up)
                 waiting[question] += 1

@@ -8,7 +8,6 @@ serve. Arguments that cannot be used raise ``hypothesis.errors.InvalidArgument``
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -20,6 +19,7 @@ from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract.nodes import Array, Node, Object, flatten, strip
 from rejoinder.contract.nodes import Literal as Fixed
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.options import AnyDialect, chosen_names, errors_when_drawn
 from rejoinder.strategies.profile import EndpointProfile, served
@@ -291,5 +291,5 @@ def _conversations(draw: st.DrawFn, max_turns: int, profile: EndpointProfile | N
     if profile is not None:
         pins = {"model": profile.model, "max_output_tokens": profile.max_output_tokens}
         body |= {name: value for name, value in pins.items() if value is not None}
-        body |= {name: copy.deepcopy(value) for name, value in profile.fixed.items() if value is not ABSENT}
+        body |= {name: copy_json(value) for name, value in profile.fixed.items() if value is not ABSENT}
     return body

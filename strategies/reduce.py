@@ -9,7 +9,6 @@ may not be the smallest body, but it is one that still fails.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import re
@@ -21,6 +20,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from rejoinder.contract import SchemaVariant, request_schema
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 
 __all__ = ["Reduction", "empty_lists", "minimise", "minimise_bytes"]
@@ -66,7 +66,7 @@ def minimise(
     if valid is None:
         accepts = _generation().is_valid
         valid = accepts if accepts(body) else (lambda _: True)
-    search = _Minimiser(copy.deepcopy(body), fails, valid, budget)
+    search = _Minimiser(copy_json(body), fails, valid, budget)
     search.run()
     return Reduction(search.body, search.calls, search.calls >= budget)
 
@@ -122,7 +122,7 @@ class _Minimiser:
             return False
         self._seen.add(key)
         self.calls += 1
-        if not self._fails(copy.deepcopy(candidate)):
+        if not self._fails(copy_json(candidate)):
             return False
         self.body = candidate
         return True
@@ -305,7 +305,7 @@ def _key(body: Any) -> str:
 
 def _applied(body: Any, changes: Sequence[_Change]) -> Any:
     """Return a copy with every change made; list elements are taken away from the end, so that indexes hold."""
-    result = copy.deepcopy(body)
+    result = copy_json(body)
     removals: list[Path] = []
     for path, new in changes:
         if new is ABSENT:

@@ -7,7 +7,6 @@ the dialect would have sent. Which event opens, fills and closes a part is read 
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, EventSpec, load_dialect, load_rules
 from rejoinder.contract.nodes import Array, Literal, Node, Object, Scalar, Union, flatten, parse, strip
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import Level
 from rejoinder.strategies.options import AnyDialect, chosen_names, errors_when_drawn, reference
 from rejoinder.strategies.schema import leaves
@@ -305,7 +305,7 @@ def _parts(node: Node, dialect: Dialect, container: str) -> SearchStrategy[Item]
 
 def _sound_part(part: Item, dialect: Dialect) -> Item:
     """Make a drawn part consistent: logprobs where the dialect wants them, annotations inside the text."""
-    part = copy.deepcopy(part)
+    part = copy_json(part)
     part.pop("logprobs", None)
     if part.get("type") == "output_text" and dialect.response["logprobs"]:
         part["logprobs"] = []
@@ -353,7 +353,7 @@ def _responses(
         "output": items,
     }
     fixed, others = _further_fields(dialect)
-    response |= copy.deepcopy(fixed) | {name: draw(strategy) for name, strategy in others.items()}
+    response |= copy_json(fixed) | {name: draw(strategy) for name, strategy in others.items()}
     if ending == "incomplete":
         # An empty list leaves the reason open, as with error codes.
         reasons = settings.response["incomplete_reasons"] or ["max_output_tokens", "content_filter"]
@@ -494,7 +494,7 @@ class _Unfolding:
         spec = self._specs[event["type"]]
         empty: dict[str, Any] = {"array": [], "string": "", "object": {}, "integer": 0}
         missing = {name: empty[spec.types[name]] for name in spec.required if name not in event}
-        return copy.deepcopy({**event, **missing})
+        return copy_json({**event, **missing})
 
     def _all(self, response: Response, queued: bool, others: bool) -> Iterator[Event]:
         early = {key: value for key, value in response.items() if key != "output"}
@@ -533,7 +533,7 @@ class _Unfolding:
         type_ = item["type"]
         place = {"item_id": item["id"], "output_index": index}
         own = self._families("item", type_)
-        fresh = copy.deepcopy(item)
+        fresh = copy_json(item)
         if "status" in fresh and "in_progress" in _statuses(type_, self._dialect.reference):
             fresh["status"] = "in_progress"
         for name in _CONTAINERS:
@@ -572,7 +572,7 @@ class _Unfolding:
         families = self._families(container, part["type"])
         spot = {**place, f"{container}_index": number}
         opening = self._pick(self._openings(container, part["type"]))
-        fresh = copy.deepcopy(part)
+        fresh = copy_json(part)
         for _, done in families[:1]:
             fresh[done.field] = ""
         for name in ("annotations", "logprobs"):

@@ -10,7 +10,6 @@ Requests stay valid: a tool choice keeps its tools, a call its output, an image 
 
 from __future__ import annotations
 
-import copy
 import json
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from rejoinder.conformance.running.confirm import Sender
 from rejoinder.conformance.running.trial import fresh
 from rejoinder.contract import Dialect, Feature
 from rejoinder.formatting import plural
+from rejoinder.json_copy import copy_json
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import Tag
 from rejoinder.strategies import EndpointProfile, one_factor
@@ -439,7 +439,7 @@ class IsolationSearch:
         """Return a request that uses a feature, and the same one without it."""
         assert self._base is not None
         rest = {name: value for name, value in self._base.items() if name not in (feature.example or {})}
-        body = {**rest, **copy.deepcopy(dict(feature.example or {}))}
+        body = {**rest, **copy_json(dict(feature.example or {}))}
         if not self._is_valid(body) or not feature.is_used(body):
             return None
         for path in sorted(_removable(body, self._is_valid), key=lambda path: (-len(path), str(path))):
@@ -510,7 +510,7 @@ def build(body: Body, base: Body, plain: frozenset[str], chosen: set[Path], besi
     ``plain`` are the fields of a plain message of the user. ``beside`` are parts that are left out though what they
     need is there.
     """
-    result = copy.deepcopy(base)
+    result = copy_json(base)
     result |= {name: body[name] for name in PINNED if name in body and name in base}
     wanted = chosen.union(beside)
     companions = _companions(body, {str(path[0]) for path in wanted}) - set(beside)
@@ -521,18 +521,18 @@ def build(body: Body, base: Body, plain: frozenset[str], chosen: set[Path], besi
                 groups = _linked(value)
                 context = {n for group in groups if _is_context(value, group, plain) for n in group}
                 kept = sorted(context | {int(path[1]) for path in chosen if path[0] == "input" and len(path) == 2})
-                result["input"] = [copy.deepcopy(value[n]) for n in kept] or _as_list(base.get("input"))
+                result["input"] = [copy_json(value[n]) for n in kept] or _as_list(base.get("input"))
         elif whole:
-            result[name] = copy.deepcopy(value)
+            result[name] = copy_json(value)
         elif isinstance(value, list):
             kept = sorted({int(p[1]) for p in (*chosen, *companions) if p[0] == name and len(p) == 2})
             if kept:
-                result[name] = [copy.deepcopy(value[n]) for n in kept]
+                result[name] = [copy_json(value[n]) for n in kept]
     return result
 
 
 def _as_list(value: Any) -> list[Any]:
-    return copy.deepcopy(value) if isinstance(value, list) else user(value if isinstance(value, str) else "Say hello.")
+    return copy_json(value) if isinstance(value, list) else user(value if isinstance(value, str) else "Say hello.")
 
 
 def _companions(body: Body, names: set[str]) -> set[Path]:
@@ -609,7 +609,7 @@ def _whole_without(body: Body, path: Path) -> bool:
 
 def _stripped(body: Body, paths: Iterable[Path]) -> Body:
     """Return a copy of a body without some places."""
-    result = copy.deepcopy(body)
+    result = copy_json(body)
     # The later elements of a list go first, so that the places of the earlier ones stay right.
     for path in sorted(paths, key=_order, reverse=True):
         holder: Any = result

@@ -11,12 +11,12 @@ its ``item_id``, one that lacks both belongs to the item that is open.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
 from rejoinder.contract import Dialect, EventSpec
+from rejoinder.json_copy import copy_json
 
 
 @dataclass(slots=True)
@@ -389,7 +389,7 @@ def _rebuild(trace: ItemTrace) -> Any:
     base = trace.closed if isinstance(trace.closed, dict) else trace.announced
     if not isinstance(base, dict):
         return base
-    item: dict[str, Any] = deepcopy(base)
+    item: dict[str, Any] = copy_json(base)
     for part in sorted(trace.parts, key=trace.place):
         spec = part.spec
         if part.container == "item":
@@ -402,7 +402,7 @@ def _rebuild(trace: ItemTrace) -> Any:
         place = trace.place(part)
         if place == len(parts):
             announced = part.closed if isinstance(part.closed, dict) else part.announced
-            parts.append(deepcopy(announced) if isinstance(announced, Mapping) else {})
+            parts.append(copy_json(announced) if isinstance(announced, Mapping) else {})
         if 0 <= place < len(parts) and isinstance(parts[place], dict) and spec is not None and part.deltas_at:
             parts[place][spec.field] = part.text
     return item

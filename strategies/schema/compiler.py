@@ -20,7 +20,6 @@ or the value of an enumeration. And an alternative is drawn the more often the m
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -30,6 +29,7 @@ from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract.exclusions import Exclusion, without_excluded
 from rejoinder.contract.nodes import Anything, Array, Field, Literal, Node, Object, Scalar, Schema, Union, parse
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._provider import direct, place
 from rejoinder.strategies.schema import leaves
@@ -255,7 +255,7 @@ def _canonical(value: Any) -> str:
 
 
 def _cycled(items: list[Any], length: int) -> list[Any]:
-    return [copy.deepcopy(items[index % len(items)]) for index in range(length)]
+    return [copy_json(items[index % len(items)]) for index in range(length)]
 
 
 def _constant(node: Node) -> tuple[Any, ...]:
@@ -293,7 +293,7 @@ class _ChoiceTable:
 def _drawn(draw: st.DrawFn, entry: Alternative) -> Any:
     if entry.strategy is not None:
         return draw(entry.strategy)
-    return copy.deepcopy(entry.value) if isinstance(entry.value, dict | list) else entry.value
+    return copy_json(entry.value) if isinstance(entry.value, dict | list) else entry.value
 
 
 @st.composite

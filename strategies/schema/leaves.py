@@ -13,7 +13,6 @@ numbers, text without surrogates. What lies beyond is the business of :mod:`rejo
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import re
@@ -26,6 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from hypothesis_jsonschema import from_schema
 
+from rejoinder.json_copy import copy_json
 from rejoinder.strategies._provider import place
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
@@ -292,7 +292,7 @@ def json_schemas(draw: st.DrawFn) -> dict[str, Any]:
     properties: dict[str, Any] = {name: _LEAF_SCHEMAS[place(draw, len(_LEAF_SCHEMAS))] for name in names}
     return {
         "type": "object",
-        "properties": copy.deepcopy(properties),
+        "properties": copy_json(properties),
         "required": list(properties),
         "additionalProperties": False,
     }

@@ -5,12 +5,12 @@ They test what reads streams: checks, folds and clients. A set is made from a st
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.contract import Dialect, load_dialect
+from rejoinder.json_copy import copy_json
 from rejoinder.strategies.options import AnyDialect, reference
 
 __all__ = ["BrokenStream", "broken_streams"]
@@ -83,4 +83,4 @@ def _with(events: list[Event], place: int, event: Event) -> list[Event]:
 def _numbered(changed: list[Event], events: Sequence[Event]) -> list[Event]:
     """Return a copy of the events with sequence numbers that count on from the first one of the correct stream."""
     first = events[0]["sequence_number"]
-    return [{**copy.deepcopy(event), "sequence_number": number} for number, event in enumerate(changed, first)]
+    return [{**copy_json(event), "sequence_number": number} for number, event in enumerate(changed, first)]

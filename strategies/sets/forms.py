@@ -6,7 +6,6 @@ list, a description. An endpoint that accepts the body has no reason to refuse s
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +15,7 @@ from rejoinder.contract import SchemaVariant, request_schema
 from rejoinder.contract.branches import fits
 from rejoinder.contract.nodes import Array, Node, Object, Union, nullable, request_nodes, strip
 from rejoinder.contract.nodes import Literal as Fixed
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.options import AnyDialect, reference
 from rejoinder.strategies.profile import ONE_OF, SOURCES
@@ -93,18 +93,18 @@ def changed(body: Any, pointer: str, value: Any) -> Any:
     ``None`` comes back where the body has no object or list that the pointer leads into, or nothing to take away.
     """
     *path, last = pointer_keys(pointer)
-    result = copy.deepcopy(body)
+    result = copy_json(body)
     holder = result
     for step in path:
         holder = holder.get(step) if isinstance(holder, dict) else _element(holder, step)
     if isinstance(holder, dict):
         if value is not ABSENT:
-            holder[last] = copy.deepcopy(value)
+            holder[last] = copy_json(value)
         elif holder.pop(last, ABSENT) is ABSENT:
             return None
         return result
     if isinstance(holder, list) and last.isdecimal() and int(last) < len(holder) and value is not ABSENT:
-        holder[int(last)] = copy.deepcopy(value)
+        holder[int(last)] = copy_json(value)
         return result
     return None
 

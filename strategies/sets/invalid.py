@@ -9,7 +9,6 @@ A refused body is a 4xx. A 5xx or a hang is a defect; a 2xx means that the endpo
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract import SchemaVariant, load_dialect, request_schema
 from rejoinder.contract.nodes import Array, Node, Object, Scalar, Schema, request_nodes
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.options import AnyDialect
 from rejoinder.strategies.profile import EndpointProfile, named
@@ -233,7 +233,7 @@ class PermissiveReading:
     ) -> Iterator[Mutant]:
         """Yield every mutant of a valid body that is surely invalid, as :func:`classify` does."""
         accepts = self.validator.is_valid
-        base = copy.deepcopy(body)
+        base = copy_json(body)
         if not below:
             roots: tuple[Any, ...] = ([], "text", 7, None, True)
             for wrong in roots:
@@ -244,7 +244,7 @@ class PermissiveReading:
             if (kind, variant, location) in known:
                 continue
             undo = _change(holder, key, new)
-            mutant = None if accepts(body) else Mutant(kind, variant, location, pointer, copy.deepcopy(body), base)
+            mutant = None if accepts(body) else Mutant(kind, variant, location, pointer, copy_json(body), base)
             undo()
             if mutant is not None and not any(fnmatchcase(mutant.id, f"invalid.{one}") for one in self.allowed):
                 yield mutant
@@ -331,7 +331,7 @@ def _beyond(node: Node, value: Any) -> Iterator[tuple[str, Any]]:
         if node.smallest:
             yield "few", value[: node.smallest - 1]
         if node.largest is not None and node.largest < _MANY and value:
-            yield "many", [copy.deepcopy(value[index % len(value)]) for index in range(node.largest + 1)]
+            yield "many", [copy_json(value[index % len(value)]) for index in range(node.largest + 1)]
         if node.unique and value:
             yield "repeated", [*value[:1], *value[: (node.largest or len(value) + 1) - 1]]
     elif isinstance(node, Object) and isinstance(value, dict):
@@ -341,13 +341,13 @@ def _beyond(node: Node, value: Any) -> Iterator[tuple[str, Any]]:
             yield "few_fields", dict(list(value.items())[: node.smallest - 1])
         filler = next(iter(value.values()), "value")
         if node.largest is not None and node.largest < _MANY:
-            more = {f"key{number}": copy.deepcopy(filler) for number in range(node.largest + 1)}
+            more = {f"key{number}": copy_json(filler) for number in range(node.largest + 1)}
             yield "many_fields", dict(list((value | more).items())[: node.largest + 1])
         if isinstance(node.names, Scalar):
             accepts = jsonschema_rs.Draft202012Validator(dict(node.names.schema)).is_valid
             longer = repeated("k", node.names.schema.get("maxLength", 0) + 1)
             for name in [text for text in (*_ODD_TEXTS, longer) if not accepts(text)][:1]:
-                yield "name", {**value, name: copy.deepcopy(filler)}
+                yield "name", {**value, name: copy_json(filler)}
 
 
 def _odd_texts(schema: Mapping[str, Any], value: str) -> Iterator[tuple[str, str]]:

@@ -6,12 +6,12 @@ pattern, the number of fields.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from rejoinder.contract.branches import fits
 from rejoinder.contract.nodes import Array, Node, Object, Scalar, Union
+from rejoinder.json_copy import copy_json
 from rejoinder.strategies.schema.leaves import ends, repeated
 from rejoinder.validation import escape_key
 
@@ -110,12 +110,12 @@ def at_limits(node: Node, value: Any, largest: int) -> Iterator[tuple[str, Any]]
     elif isinstance(node, Array) and isinstance(value, list) and value and not node.unique:
         for end in _extents(node):
             if end <= largest:
-                yield f"size_{end}", [copy.deepcopy(value[index % len(value)]) for index in range(end)]
+                yield f"size_{end}", [copy_json(value[index % len(value)]) for index in range(end)]
     elif isinstance(node, Object) and isinstance(value, dict) and not node.fields and value and node.names is None:
         for end in _extents(node):
             if end <= largest:
                 filler = next(iter(value.values()))
-                more = {f"key{number}": copy.deepcopy(filler) for number in range(end)}
+                more = {f"key{number}": copy_json(filler) for number in range(end)}
                 yield f"size_{end}", dict(list((value | more).items())[:end])
 
 

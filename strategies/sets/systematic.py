@@ -8,7 +8,6 @@ refusal says something about the branch and not about the body around it.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from hypothesis.errors import InvalidArgument
 
 from rejoinder.contract.exclusions import without_excluded
 from rejoinder.contract.nodes import Array, Field, Literal, Node, Object, Scalar, Union, flatten, strip
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies._conversation import Item, arrange
 from rejoinder.strategies.options import AnyDialect
@@ -163,7 +163,7 @@ def seeds(*, dialect: AnyDialect | None = None, profile: EndpointProfile | None 
     """
     root = served(profile, dialect)
     names = {item.name for item in root.fields}
-    usual = {name: copy.deepcopy(value) for name, value in _USUAL.items() if name in names}
+    usual = {name: copy_json(value) for name, value in _USUAL.items() if name in names}
     yield Seed("request", "", {"input": _PROMPT, **_required(root), **usual})
     for name, node in _variants(root):
         for level in _variant(name, node):
@@ -175,7 +175,7 @@ def seeds(*, dialect: AnyDialect | None = None, profile: EndpointProfile | None 
         for level in _factor(item):
             body = {"input": _PROMPT, **_required(root)}
             if level.value is not ABSENT:
-                body[item.name] = copy.deepcopy(level.value)
+                body[item.name] = copy_json(level.value)
             yield Seed("request", "", body)
 
 
@@ -211,7 +211,7 @@ def form_seeds(*, dialect: AnyDialect | None = None, profile: EndpointProfile | 
             name = ".".join(dict.fromkeys((item.name, *owners)))
             if owners and name not in known:
                 known.add(name)
-                body = _sound(root, {"input": _PROMPT, **_required(root), item.name: copy.deepcopy(level.value)})
+                body = _sound(root, {"input": _PROMPT, **_required(root), item.name: copy_json(level.value)})
                 yield FormSeed(name, f"/{item.name}", owners, body)
 
 
@@ -269,7 +269,7 @@ def one_factor(*, dialect: AnyDialect | None = None, profile: EndpointProfile | 
         for level in found:
             if level.value is not ABSENT and not (item.required and len(found) == 1):
                 label = _dotted(item.name, level.label)
-                body = {"input": _PROMPT, **_required(root), item.name: copy.deepcopy(level.value)}
+                body = {"input": _PROMPT, **_required(root), item.name: copy_json(level.value)}
                 cases.append(
                     GeneratedCase(
                         f"factor.request.{label}", _sound(root, body), f"The endpoint takes {label}.", ("field",)
@@ -284,12 +284,12 @@ def field_levels(root: Object) -> Iterator[tuple[str, Body]]:
     The plainest one comes first, with an empty label. ``input`` has a plain text in all of them.
     """
     plain = {**({"input": _PROMPT} if any(item.name == "input" for item in root.fields) else {}), **_required(root)}
-    yield "", copy.deepcopy(plain)
+    yield "", copy_json(plain)
     for item in root.fields:
         if item.name != "input":
             for level in _factor(item, "one"):
                 if level.value is not ABSENT and level.value != plain.get(item.name):
-                    body = {**copy.deepcopy(plain), item.name: copy.deepcopy(level.value)}
+                    body = {**copy_json(plain), item.name: copy_json(level.value)}
                     yield _dotted(item.name, level.label), _sound(root, body)
 
 
@@ -319,7 +319,7 @@ def pairwise_cases(
         return [
             GeneratedCase(
                 id=f"pair.request.{levels}.{number:03}",
-                body=_sound(root, {"input": _PROMPT, **_required(root), **copy.deepcopy(row)}),
+                body=_sound(root, {"input": _PROMPT, **_required(root), **copy_json(row)}),
                 intent=f"The endpoint takes {len(row)} fields together: {', '.join(row)}.",
                 tags=("field", "packed"),
             )
@@ -552,7 +552,7 @@ def _long(node: Array, values: list[Any], known: list[Any]) -> list[Any]:
     if lacking and node.unique:
         drawn = sample(Compiler().strategy(node.items), node.smallest + len(values))
         spare = [value for value in (*known, *drawn) if value not in values]
-    return [*values, *copy.deepcopy(spare[:lacking])]
+    return [*values, *copy_json(spare[:lacking])]
 
 
 def _whole(node: Object, value: Body) -> Body:
@@ -564,7 +564,7 @@ def _whole(node: Object, value: Body) -> Body:
     def add(name: str) -> None:
         if name not in value and name in fields:
             found = [level.value for level in _factor(fields[name]) if level.value is not ABSENT]
-            value[name] = copy.deepcopy(found[0])
+            value[name] = copy_json(found[0])
             complete(name)
 
     def complete(name: str) -> None:
@@ -644,7 +644,7 @@ def _rows(root: Object) -> list[Body]:
             break
         rows.append(row)
         waiting = left
-    return [_sound(root, copy.deepcopy(row)) for row in rows]
+    return [_sound(root, copy_json(row)) for row in rows]
 
 
 def _sound(root: Object, body: Body) -> Body:
@@ -672,9 +672,7 @@ def _tool(root: Object, type_: str) -> dict[str, Any]:
 def _required(root: Object) -> Body:
     """Return the fields that every body must have besides ``input``, as pinned by the profile."""
     return {
-        item.name: copy.deepcopy(_factor(item)[0].value)
-        for item in root.fields
-        if item.required and item.name != "input"
+        item.name: copy_json(_factor(item)[0].value) for item in root.fields if item.required and item.name != "input"
     }
 
 

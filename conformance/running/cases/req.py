@@ -17,11 +17,9 @@ from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_refusal
 from rejoinder.conformance.running.case import TIME_TOOL, CaseContext, PlannedCase, Replies, RequestSpec, user
 from rejoinder.conformance.running.operations import generated_cases
-from rejoinder.contract import SchemaVariant
 from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import Tag, sent_for
 from rejoinder.strategies import EndpointProfile, Form, FormSeed, changed, form_seeds, forms
-from rejoinder.validation import Validator
 from rejoinder.wire.base_form import fit_body
 
 Body = dict[str, Any]
@@ -81,7 +79,7 @@ class _FormCases:
         self.context = context
         self.name = context.dialect.reference
         self._sound = context.dialect.sound_requests
-        self._possible = Validator(context.dialect.request_schema(SchemaVariant.PERMISSIVE))
+        self._possible = context.dialect.possible_requests
         self._open = frozenset(context.dialect.request["disputed_forms"])
         self._seen: set[str] = set()
 

@@ -14,11 +14,11 @@ and may leave out a field that may be null. Typed clients do not tell the two ap
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, Final
 
 from rejoinder.budgets import DEPTH
 from rejoinder.contract._vocabulary import fail, find, reachable
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import escape_key, pointer_keys
 
@@ -134,7 +134,7 @@ class _Taker:
     def _alternatives(self, node: Any) -> list[Any]:
         """Return the alternatives of a taken node: those of the union that it borrows, or itself alone."""
         target = self._target(node)
-        return deepcopy(target["anyOf"]) if isinstance(target, dict) and "anyOf" in target else [node]
+        return copy_json(target["anyOf"]) if isinstance(target, dict) and "anyOf" in target else [node]
 
     def _target(self, node: Any) -> Any:
         """Return what the references of a taken node lead to, among the definitions that are borrowed."""

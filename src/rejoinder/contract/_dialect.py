@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -24,6 +23,7 @@ from rejoinder.contract._source import DEFAULT_DIALECT, Mark, Source, dialect_na
 from rejoinder.contract._vocabulary import fail
 from rejoinder.contract.exclusions import Exclusion
 from rejoinder.errors import UsageError, suggest
+from rejoinder.json_copy import copy_json
 from rejoinder.model.base_form import BaseForm, InputForm
 from rejoinder.model.verdict import Level
 from rejoinder.validation import JSON_TYPES, Validator, escape_key, pointer_keys
@@ -218,7 +218,7 @@ class Dialect:
 
     def schema(self, name: str) -> Schema:
         """Return a fresh copy of the dialect's schema of that name (as :func:`~rejoinder.contract.load_schema`)."""
-        return deepcopy(schema_of(self._from, name))
+        return copy_json(schema_of(self._from, name))
 
     def event_schema(self, type: str) -> Schema:
         """Return a fresh copy of the schema of an event type, with items, parts and the response as they must be.
@@ -226,7 +226,7 @@ class Dialect:
         It describes the fields besides ``type`` and ``sequence_number``. Raises ``KeyError`` for an unknown type.
         """
         definitions = event_definitions(self._from)
-        return deepcopy(with_used({**definitions[type], "$defs": dict(definitions)}))
+        return copy_json(with_used({**definitions[type], "$defs": dict(definitions)}))
 
     def field_validator(self, type: str, name: str) -> Validator:
         """Return the validator of a field of an event type, with items, parts and the response as they must be."""
@@ -248,7 +248,7 @@ class Dialect:
 
     def request_schema(self, variant: SchemaVariant = SchemaVariant.PERMISSIVE) -> Schema:
         """Return a fresh copy of the dialect's request schema in the given variant."""
-        return deepcopy(variant_of(self._from, variant))
+        return copy_json(variant_of(self._from, variant))
 
     @cached_property
     def usual_form(self) -> BaseForm:

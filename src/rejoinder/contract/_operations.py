@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from rejoinder.contract._borrowing import resolve, with_used
 from rejoinder.contract._schemas import Schema, schema_of
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
 from rejoinder.contract._vocabulary import fail
+from rejoinder.json_copy import copy_json
 from rejoinder.validation import Validator, escape_key
 
 _FIELDS: Final = ("method", "path", "query", "body", "reply")
@@ -142,7 +142,7 @@ def operations_of(source: Source) -> Mapping[str, Operation]:
 def _schema(source: Source, operation: str, part: str, target: str) -> Schema:
     """Return the schema that an operation names, with the definitions that it needs."""
     if target in ("request", "response", "error"):
-        return deepcopy(schema_of(source, target))
+        return copy_json(schema_of(source, target))
     definitions = _definitions(source)
     if not isinstance(definitions.get(target), dict):
         raise fail(source.file, f"/x-operations/{operation}", part, f"there is no definition {target!r}")

@@ -35,10 +35,10 @@ contradiction are errors that name the file, the pointer and the keyword (or ope
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, Final
 
 from rejoinder.contract._vocabulary import check, fail, find, reachable
+from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import pointer_keys
 
@@ -64,7 +64,7 @@ def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, f
 
     ``file`` is the dialect file that errors name. Raises :class:`~rejoinder.errors.ContractError`.
     """
-    done: dict[str, Any] = deepcopy(dict(schema))
+    done: dict[str, Any] = copy_json(dict(schema))
     where = f"{file} ({name})"
     _check_operations(overlay, where)
     for pointer in overlay.get("remove", ()):
@@ -84,7 +84,7 @@ def apply(schema: Mapping[str, Any], overlay: Mapping[str, Any], *, name: str, f
         for element in elements:
             if element in present:
                 raise fail(where, pointer, "include", f"the list has {element!r} already")
-            present.append(deepcopy(element))
+            present.append(copy_json(element))
     for key, value in schema.items():
         if type(done.get(key)) is not type(value):
             raise fail(where, f"/{key}", key, "this part of the schema cannot be removed, only its members")
@@ -111,7 +111,7 @@ def whole(schema: Mapping[str, Any], *, name: str, file: str) -> dict[str, Any]:
             *_, keyword = pointer_keys(pointer)
             raise fail(file, pointer, keyword, f"a {name} schema needs a table there")
     check(schema, file, branching=name in BRANCHING)
-    return deepcopy(dict(schema))
+    return copy_json(dict(schema))
 
 
 def _check_operations(overlay: Mapping[str, Any], where: str) -> None:
@@ -167,4 +167,4 @@ def _put(schema: dict[str, Any], pointer: str, value: Any, operation: str, where
             raise fail(where, pointer, "replace", "the schema has no such place")
         if now == value:
             raise fail(where, pointer, "replace", "this place has the same value already")
-    holder[key] = deepcopy(value)
+    holder[key] = copy_json(value)

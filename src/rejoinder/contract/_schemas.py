@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from copy import deepcopy
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -15,6 +14,7 @@ from rejoinder.contract import _overlay, _source
 from rejoinder.contract._borrowing import resolve, with_used
 from rejoinder.contract._source import DEFAULT_DIALECT, Source
 from rejoinder.errors import ContractError
+from rejoinder.json_copy import copy_json
 
 Schema = dict[str, Any]
 
@@ -46,7 +46,7 @@ def load_schema(name: str, *, dialect: str | Path | None = None) -> Schema:
     JSON Schema 2020-12. Without a dialect it is the file as it stands (the seed's own text for request and response);
     with one, a name or the path of a dialect file, it carries the dialect's overlays and response parameters.
     """
-    return deepcopy(_read(name) if dialect is None else schema_of(_source.read(dialect), name))
+    return copy_json(_read(name) if dialect is None else schema_of(_source.read(dialect), name))
 
 
 @cache
@@ -62,7 +62,7 @@ def schema_of(source: Source, name: str) -> Schema:
             schema = _overlay.apply(schema, overlays[name], name=name, file=file)
     if name == "response":
         parameters = source.parameters["response"]
-        schema = deepcopy(schema)
+        schema = copy_json(schema)
         schema["properties"]["status"] = {"enum": list(parameters["statuses"])}
         schema["required"] = list(dict.fromkeys([*schema["required"], *parameters["required"]]))
         request = schema_of(_borrowed_from(source), "request")
@@ -95,7 +95,7 @@ def request_schema(
     ``dialect`` is the name of a shipped dialect or the path of a custom dialect file. Raises
     :class:`~rejoinder.errors.ContractError` when there is no such dialect or its file cannot be used.
     """
-    return deepcopy(variant_of(_source.read(dialect), variant))
+    return copy_json(variant_of(_source.read(dialect), variant))
 
 
 @cache

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from itertools import count, zip_longest
@@ -18,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from rejoinder.contract import DEFAULT_DIALECT, Dialect, Operation, load_dialect, requested_operation
 from rejoinder.errors import UsageError
+from rejoinder.json_copy import copy_json
 from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request
 from rejoinder.sandbox.endpoint.compaction import compact, expanded
 from rejoinder.sandbox.endpoint.conversations import StoredConversation, kept_id, page, whole_page
@@ -350,7 +350,7 @@ class Sandbox:
         self, response: Json, info: RequestInfo, variations: Sequence[Variation], *, delay: float = 0.0
     ) -> Reply:
         if variations:
-            response = deepcopy(response)
+            response = copy_json(response)
             for variation in variations:
                 if variation.response is not None:
                     variation.response(response, "plain", info)
@@ -360,7 +360,7 @@ class Sandbox:
         self, events: list[Json], stored: Stored | None, info: RequestInfo, variations: Sequence[Variation]
     ) -> tuple[Reply, str]:
         if variations:
-            events = deepcopy(events)
+            events = copy_json(events)
             for variation in variations:
                 if variation.response is not None:
                     for event in events:
@@ -516,7 +516,7 @@ class Sandbox:
         """Return the pieces that end the stream of a cancelled response; none without a variation."""
         last = max((number for number, _ in stored.stream if isinstance(number, int)), default=0)
         events = [
-            {**variation.cancelled(deepcopy(stored.response), info), "sequence_number": last}
+            {**variation.cancelled(copy_json(stored.response), info), "sequence_number": last}
             for variation in variations
             if variation.cancelled is not None
         ]
@@ -601,7 +601,7 @@ class Sandbox:
         if operation.method == "DELETE":
             del conversation.items[place]
             return self._reply(conversation.resource, info, variations)
-        return self._reply(deepcopy(conversation.items[place]), info, variations)
+        return self._reply(copy_json(conversation.items[place]), info, variations)
 
     def _all_referenced(self, items: Sequence[Json], info: RequestInfo) -> list[Json]:
         return [self._referenced(item, index, info, (), "items") for index, item in enumerate(items)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from inspect import getdoc
 from typing import Any, Final, TypeVar
 
 from rejoinder.contract import dialect_family, dialect_names
+from rejoinder.json_copy import copy_json
 from rejoinder.model.exchange import Headers
 from rejoinder.sandbox.endpoint.conversations import StoredConversation
 from rejoinder.sandbox.endpoint.generate import ResolvedRequest
@@ -271,7 +271,7 @@ def twice(*kinds: str) -> EventsHook:
         for event in events:
             doubled.append(event)
             if is_of(event, *kinds):
-                doubled.append(deepcopy(event))
+                doubled.append(copy_json(event))
         return doubled
 
     return hook

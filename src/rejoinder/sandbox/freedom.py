@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from inspect import getdoc
 from typing import Any
 
 from rejoinder.contract import Citation, cite
+from rejoinder.json_copy import copy_json
 from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
@@ -83,7 +83,7 @@ def defaults(values: Mapping[str, Any], when: Callable[[Mapping[str, Any]], bool
     def change(response: Json, info: RequestInfo) -> None:
         for name, value in values.items():
             if name in response and info.operation == "create" and info.body.get(name) is None and when(info.body):
-                response[name] = deepcopy(value)
+                response[name] = copy_json(value)
 
     def keep(stored: Stored, _: Store, info: RequestInfo) -> None:
         for response in (stored.response, stored.running):

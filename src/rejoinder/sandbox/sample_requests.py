@@ -64,7 +64,7 @@ def sample_requests(dialect: str = DEFAULT_DIALECT) -> list[SampleRequest]:
     :class:`~rejoinder.errors.ContractError` for a dialect that cannot be read.
     """
     known = load_dialect(dialect)
-    requests = Validator(known.request_schema())
+    requests = known.possible_requests
     form = known.usual_form.input
 
     def fitted(samples: Iterable[SampleRequest]) -> Iterator[SampleRequest]:

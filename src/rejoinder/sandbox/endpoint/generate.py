@@ -11,12 +11,12 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
 from rejoinder.contract import Dialect, load_dialect
+from rejoinder.json_copy import copy_json
 from rejoinder.sandbox.endpoint.sampling import constrained, random_words, shaped
 from rejoinder.sandbox.endpoint.schema_instances import instance
 from rejoinder.sandbox.endpoint.tokens import (
@@ -155,11 +155,11 @@ def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
     response |= {"error": None, "incomplete_details": None, "model": resolved.model, "output": [], "usage": None}
     for name, default in ECHOED.items():
         value = body.get(name)
-        response[name] = deepcopy(default if value is None else value)
+        response[name] = copy_json(default if value is None else value)
     for name, default in _ECHOED_ON_DEMAND.items():
         value = body.get(name)
         if value is not None or name in required:
-            response[name] = deepcopy(default if value is None else value)
+            response[name] = copy_json(default if value is None else value)
     if dialect.response["max_output_tokens_is_room"]:
         room = max(1, CONTEXT - input_tokens(resolved.items, body.get("instructions")))
         response["max_output_tokens"] = min(response["max_output_tokens"] or room, room)
@@ -168,11 +168,11 @@ def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
     if response["service_tier"] == "auto":
         response["service_tier"] = "default"
     if body.get("enable_response_messages") and "enable_response_messages" in dialect.parameters:
-        response |= {"input_messages": [deepcopy(item) for item in resolved.items], "output_messages": []}
+        response |= {"input_messages": [copy_json(item) for item in resolved.items], "output_messages": []}
     text = {key: value for key, value in (body.get("text") or {}).items() if value is not None}
-    response["text"] = {"format": {"type": "text"}, **deepcopy(text)}
+    response["text"] = {"format": {"type": "text"}, **copy_json(text)}
     reasoning = body.get("reasoning") or {}
-    response["reasoning"] = {"effort": None, "summary": None, **deepcopy(reasoning)}
+    response["reasoning"] = {"effort": None, "summary": None, **copy_json(reasoning)}
     response["tools"] = [_whole_tool(tool) for tool in response["tools"]]
     for name in dialect.response["required"]:
         response.setdefault(name, None)
@@ -210,7 +210,7 @@ def _echo_validator(dialect: str, name: str) -> Validator:
 
 def _whole(value: Json, validator: Validator) -> Json:
     """Return an object of the request with the fields that the response object must have: null, or with a default."""
-    value = deepcopy(value)
+    value = copy_json(value)
     shape = value.get("format")
     if isinstance(shape, dict) and "type" not in shape:  # Open Responses lets the format of a schema go without
         shape["type"] = "json_schema" if shape else "text"
@@ -254,13 +254,13 @@ class Accumulator:
             if event.get("logprobs"):
                 target["logprobs"].extend(event["logprobs"])
         elif spec.role == "item.added":
-            self.response["output"].append(deepcopy(event["item"]))
+            self.response["output"].append(copy_json(event["item"]))
         elif spec.role == "item.done":
-            self.response["output"][event["output_index"]] = deepcopy(event["item"])
+            self.response["output"][event["output_index"]] = copy_json(event["item"])
         elif spec.role == "part.added":
-            self.item(event["output_index"])[spec.container].append(deepcopy(event["part"]))
+            self.item(event["output_index"])[spec.container].append(copy_json(event["part"]))
         elif spec.role == "annotation":
-            self._target(event, spec.container, spec.index)["annotations"].append(deepcopy(event["annotation"]))
+            self._target(event, spec.container, spec.index)["annotations"].append(copy_json(event["annotation"]))
 
     def _target(self, event: Json, container: str, index: str) -> Json:
         item = self.item(event["output_index"])
@@ -426,7 +426,7 @@ class _Generation:
         if status != "failed":
             response["usage"] = self._usage()
         if "output_messages" in response:
-            response["output_messages"] = deepcopy(response["output"])
+            response["output_messages"] = copy_json(response["output"])
         self.events.append({"type": f"response.{status}", "response": response})
 
     def _usage(self) -> Json:
@@ -458,7 +458,7 @@ class _Generation:
 
     def _close(self, index: int, cut: bool, **fields: Any) -> None:
         """Close an item; raises :class:`_Cut` when the budget cut it."""
-        item = {**deepcopy(self.fold.item(index)), "status": "incomplete" if cut else "completed", **fields}
+        item = {**copy_json(self.fold.item(index)), "status": "incomplete" if cut else "completed", **fields}
         self._emit("response.output_item.done", output_index=index, item=item)
         if cut:
             raise _Cut
@@ -502,7 +502,7 @@ class _Generation:
             self._emit("response.content_part.added", **where, part=self._blank_part(kind))
             cut = self._stream(f"response.{kind}", part.text, **where)
             self._annotate(part, where)
-            said = deepcopy(self.fold.item(index)["content"][number])
+            said = copy_json(self.fold.item(index)["content"][number])
             fields = {name: said[name] for name in ("text", "refusal") if name in said}
             if "logprobs" in said:
                 fields["logprobs"] = said["logprobs"]
@@ -562,7 +562,7 @@ class _Generation:
         text = "response.reasoning" if "response.reasoning.delta" in events else "response.reasoning_text"
         self._emit(f"{part}.added", **where, part={"type": "reasoning_text", "text": ""})
         cut = self._stream(text, f"The user said {count} words. I say them again.", **where)
-        said = deepcopy(self.fold.item(index)["content"][0])
+        said = copy_json(self.fold.item(index)["content"][0])
         self._emit(f"{text}.done", **where, text=said["text"])
         self._emit(f"{part}.done", **where, part=said)
         return cut
@@ -577,7 +577,7 @@ class _Generation:
             where = {"item_id": item_id, "output_index": index, "summary_index": number}
             self._emit("response.reasoning_summary_part.added", **where, part={"type": "summary_text", "text": ""})
             cut = self._stream("response.reasoning_summary_text", text, **where)
-            said = deepcopy(self.fold.item(index)["summary"][number])
+            said = copy_json(self.fold.item(index)["summary"][number])
             self._emit("response.reasoning_summary_text.done", **where, text=said["text"])
             self._emit("response.reasoning_summary_part.done", **where, part=said)
             if cut:
@@ -627,7 +627,7 @@ class _Generation:
 
     def _hosted_call(self, kind: str, heard: Json) -> None:
         late = {name: heard[name] for name in _HOSTED[kind] if name in heard}
-        early = {k: deepcopy(v) for k, v in heard.items() if k not in ("id", "type", "status", *late)}
+        early = {k: copy_json(v) for k, v in heard.items() if k not in ("id", "type", "status", *late)}
         index, item_id = self._open(kind, **early, **{name: _HOSTED[kind][name] for name in late})
         where = {"item_id": item_id, "output_index": index}
         for step in ("in_progress", *_WORKING):
@@ -732,7 +732,7 @@ def _join(heard: Sequence[Segment]) -> list[_Part]:
 
 def _shifted(annotation: Json, offset: int, length: int) -> Json:
     """Move an annotation's offsets (code points) by where its text now stands, held within that text."""
-    moved = deepcopy(annotation)
+    moved = copy_json(annotation)
     start, end = annotation.get("start_index"), annotation.get("end_index")
     if isinstance(start, int) and isinstance(end, int):
         start = min(max(start, 0), length)

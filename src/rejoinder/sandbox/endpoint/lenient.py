@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Final
 
-from rejoinder.contract import request_schema
 from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.validation import Validator
 
 _NEEDED: Final = ("input", "prompt", "previous_response_id", "conversation")
 _HELLO: Final = {"input": "Hello."}
@@ -16,17 +13,12 @@ _REFUSED: Final = ("tools", "tool_choice", "max_tool_calls")
 """Fields of tools, which TOL-09 wants refused if they are invalid."""
 
 
-@cache
-def _validator(dialect: str) -> Validator:
-    return Validator(request_schema(dialect=dialect))
-
-
 def mended(body: Json, info: RequestInfo) -> Json:
     """Return an invalid body without its invalid fields, any other body as it is.
 
     An invalid input is replaced. A body without input stays as it is, and so does one with an invalid field of tools.
     """
-    fits = _validator(info.dialect.reference).is_valid
+    fits = info.dialect.possible_requests.is_valid
     if not any(body.get(name) for name in _NEEDED) or fits(body):
         return body
     kept = {name: value for name, value in body.items() if fits({**_HELLO, name: value})}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
 
+from rejoinder.json_copy import copy_json
 from rejoinder.model.exchange import Headers
 from rejoinder.sandbox.endpoint.reply import Piece, RequestInfo
 from rejoinder.sandbox.fault import (
@@ -252,8 +252,8 @@ def _two_lifecycles(events: Events, _: RequestInfo) -> Events:
     )
     if place is None or not is_of(events[-1], "response.completed"):
         return events
-    begun = [deepcopy(event) for event in events if is_of(event, CREATED, IN_PROGRESS)]
-    ended = deepcopy(events[-1])
+    begun = [copy_json(event) for event in events if is_of(event, CREATED, IN_PROGRESS)]
+    ended = copy_json(events[-1])
     ended["response"]["output"] = ended["response"]["output"][: events[place]["output_index"] + 1]
     return [*events[: place + 1], ended, *begun, *events[place + 1 :]]
 
@@ -299,7 +299,7 @@ def _early_output(events: Events, _: RequestInfo) -> Events:
     output = final_of(events).get("output", [])
     for event in events:
         if is_of(event, CREATED):
-            event["response"]["output"] = deepcopy(output)
+            event["response"]["output"] = copy_json(output)
     return events
 
 
@@ -309,5 +309,5 @@ def _back_to_queued(events: Events, _: RequestInfo) -> Events:
     started = next((event for event in events if is_of(event, IN_PROGRESS)), None)
     if started is None:
         return events
-    again = {"type": QUEUED, "response": {**deepcopy(started["response"]), "status": "queued"}}
+    again = {"type": QUEUED, "response": {**copy_json(started["response"]), "status": "queued"}}
     return [*events[:-1], again, events[-1]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Container
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Final
 
+from rejoinder.json_copy import copy_json
 from rejoinder.sandbox.endpoint.compaction import empty_compaction
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
@@ -331,7 +331,7 @@ def _shared_context(stored: Stored, store: Store, info: RequestInfo) -> None:
     """Each turn is added to the history of the response that it continues."""
     parent = store.get(str(info.body.get("previous_response_id")))
     if parent is not None:
-        parent.context = deepcopy(stored.context)
+        parent.context = copy_json(stored.context)
 
 
 @FAULTS.add("failed-response-continued", "STA-10", hook="on_store", when=_UNFETCHED, fails=True)

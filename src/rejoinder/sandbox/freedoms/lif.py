@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Final
 
+from rejoinder.json_copy import copy_json
 from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
@@ -50,7 +50,7 @@ def _waiting(events: list[Json], info: RequestInfo) -> list[Json]:
     if any(is_of(event, QUEUED) for event in events) or not events or not is_of(events[0], CREATED):
         return events
     events[0]["response"]["status"] = "queued"
-    return [events[0], {"type": QUEUED, "response": deepcopy(events[0]["response"])}, *events[1:]]
+    return [events[0], {"type": QUEUED, "response": copy_json(events[0]["response"])}, *events[1:]]
 
 
 FREEDOMS: Final = FreedomList(
