@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -483,7 +484,7 @@ def _verdict(
         _run_check(registered, subjects[registered.subject], result)
     if level is Level.MAY:  # informs only, so there is nothing to expect
         matcher = None
-    findings = _group(rule, level, result, matcher, occurrences, elsewhere)
+    findings = _group(rule, level, result, matcher, occurrences, elsewhere) if result.problems else []
     if matcher is not None:
         matcher.settle(rule.id, result.judged_on, result.unsettled_on)
     verdict = Verdict(rule.id, level, Status.PASS, result.judged, len(result.problems), findings=findings)
@@ -503,31 +504,40 @@ def _verdict(
 
 
 def _run_check(registered: Registered, subjects: Iterable[Any], result: _RuleResult) -> None:
+    needs, run, whole = registered.needs, registered.run, registered.subject in (Subject.CASE, Subject.RUN)
     for subject in subjects:
-        views = subject.views if isinstance(subject, CaseView) else (subject,)
+        views = subject.views if whole else (subject,)
+        problems, reason = _NOTHING
         try:
-            if registered.needs is not None and not registered.needs(subject):
+            if needs is not None and not needs(subject):
                 continue
-            flooded = result.kept >= MAX_RUN_PLACES
-            problems, reason = _gather(
-                registered.run(subject),
-                LATER_PLACES if flooded else MAX_PLACES,
-                LATER_PLACES if flooded else MAX_KINDS,
-            )
+            found = iter(run(subject))
+            first = next(found, None)  # there is none nearly always
+            if first is not None:
+                flooded = result.kept >= MAX_RUN_PLACES
+                problems, reason = _gather(
+                    chain((first,), found),
+                    LATER_PLACES if flooded else MAX_PLACES,
+                    LATER_PLACES if flooded else MAX_KINDS,
+                )
         except Exception as error:  # a check must never take the run down with it
             result.errors.append(f"{type(error).__name__} at exchange {views[0].exchange.id}: {error}")
-            result.unsettled_on.update(view.exchange.case for view in views)
+            result.unsettled_on.update([view.exchange.case for view in views])
             continue
         if reason:
             result.declined.append(reason)
             if not problems:
-                result.unsettled_on.update(view.exchange.case for view in views)
+                result.unsettled_on.update([view.exchange.case for view in views])
                 continue
         result.judged += 1
-        result.judged_on.update(view.exchange.case for view in views)
+        for view in views:
+            result.judged_on.add(view.exchange.case)
         if problems:
             result.problems.append((views, problems))
             result.kept += len(problems)
+
+
+_NOTHING: Final[tuple[list[Problem], str]] = ([], "")
 
 
 def _gather(found: Iterable[Problem | More | Declined], most: int, most_kinds: int) -> tuple[list[Problem], str]:

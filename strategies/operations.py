@@ -7,8 +7,10 @@ Everything is made from the schemas ``query`` and ``body`` of the dialect's oper
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -156,7 +158,7 @@ def _query_nodes(operation: Operation) -> Object | None:
     """Return the parameters that can be drawn for any response, ``None`` without any."""
     if operation.query is None:
         return None
-    root = parse(as_variant(operation.query, SchemaVariant.GENERATION), file="operations.schema.json")
+    root = _nodes(operation.query, SchemaVariant.GENERATION)
     if not isinstance(root, Object):
         return None
     kept = tuple(item for item in root.fields if item.name not in OF_STREAMS | CURSORS)
@@ -166,9 +168,18 @@ def _query_nodes(operation: Operation) -> Object | None:
 def _body_nodes(operation: Operation, profile: EndpointProfile | None) -> Object | None:
     if operation.body is None:
         return None
-    root = parse(as_variant(operation.body, SchemaVariant.GENERATION), file="operations.schema.json")
+    root = _nodes(operation.body, SchemaVariant.GENERATION)
     assert isinstance(root, Object)
     return root if profile is None else profile.narrow(root)
+
+
+def _nodes(schema: Mapping[str, Any], variant: SchemaVariant) -> Node:
+    return _parsed(json.dumps(schema), variant)
+
+
+@lru_cache(maxsize=64)
+def _parsed(schema: str, variant: SchemaVariant) -> Node:
+    return parse(as_variant(json.loads(schema), variant), file="operations.schema.json")
 
 
 def _bodies(operation: Operation, profile: EndpointProfile | None, most: int) -> Iterator[tuple[str, str, Any]]:
@@ -244,7 +255,7 @@ def _wrong_values(node: Node) -> Iterator[tuple[str, Any, FaultKind]]:
 def _wrong_bodies(operation: Operation, bodies: list[tuple[str, str, Any]], dialect: str) -> Iterator[OperationCase]:
     if operation.body is None:
         return
-    root = parse(operation.body, file="operations.schema.json")
+    root = _nodes(operation.body, SchemaVariant.PERMISSIVE)
     assert isinstance(root, Object)
     reading = PermissiveReading(operation.body, load_dialect(dialect).request["allowed_faults"], root)
     known: set[tuple[str, str, str]] = set()

@@ -10,6 +10,7 @@ request without one thing, which is accepted. Such pairs are sent by :mod:`rejoi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from rejoinder.conformance.judging.context import Handling, Refusal
@@ -18,8 +19,9 @@ from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_broken, is_refusal, state
 from rejoinder.contract.branches import Branches, is_below, split
+from rejoinder.contract.nodes import Node
 from rejoinder.model.error_text import MAX_LENGTH, error_message, error_text
-from rejoinder.model.exchange import Exchange, Outcome
+from rejoinder.model.exchange import Exchange, Outcome, parse_json
 from rejoinder.model.tags import Tag
 
 _CLIENT_ERRORS: Final = ("invalid_request", "invalid_request_error")
@@ -101,6 +103,18 @@ def enclosing(branch: str, others: Iterable[str]) -> frozenset[str]:
     return outermost(other for other in others if is_below(branch, other))
 
 
+def _branches(root: Node, view: ExchangeView) -> frozenset[str]:
+    """Return the branches that a create request takes."""
+    return Branches(root).of(view.request) if view.is_other_media else _branches_of(root, view.exchange.request.body)
+
+
+@lru_cache(maxsize=2048)
+def _branches_of(root: Node, body: bytes) -> frozenset[str]:
+    # A run looks at each body several times: while it isolates refusals, and for what it covers.
+    parsed = parse_json(body)
+    return Branches(root).of(parsed if isinstance(parsed, dict) else {})
+
+
 class AcceptanceLog:
     """Which contract branches an endpoint accepts, as exchanges come in.
 
@@ -120,7 +134,7 @@ class AcceptanceLog:
         """Take the create requests among these into account, if they count."""
         counted = [view for view in views if view.is_create and counts_for_acceptance(view.exchange)]
         for view in counted:
-            branches, how = self.contract.of(view.request), handling(view)
+            branches, how = _branches(self.contract.root, view), handling(view)
             if how is Handling.ACCEPTED:
                 self.accepted |= branches
             elif how is Handling.UNPROVEN:

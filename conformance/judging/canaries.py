@@ -17,7 +17,10 @@ CANARY_NOUNS: Final = (
 )  # fmt: skip
 """The nouns of canaries."""
 
-_WORD: Final = re.compile(rf"\b(?:{'|'.join(CANARY_NOUNS)})-\d{{4}}\b")
+# Texts hold few of these, and finding them takes a small part of the time that looking for the nouns takes.
+_NUMBER: Final = re.compile(r"-\d{4}\b")
+_NOUN: Final = re.compile(rf"\b(?:{'|'.join(CANARY_NOUNS)})\Z")
+_LONGEST: Final = max(map(len, CANARY_NOUNS))
 _NUMBERS: Final = 9000
 _NEXT: Final = {noun: count(randrange(_NUMBERS)) for noun in CANARY_NOUNS}
 # Steps of this size, which shares no divisor with the count of numbers, visit them all and are not guessed by a model.
@@ -36,4 +39,11 @@ def new_canary(noun: str) -> str:
 
 def canaries_in(text: str) -> list[str]:
     """Return the canaries in a text, each once, in the order of their first places."""
-    return list(dict.fromkeys(_WORD.findall(text)))
+    found: dict[str, None] = {}
+    for number in _NUMBER.finditer(text):
+        end = number.start()
+        # With the character before the noun, which must not belong to its word.
+        noun = _NOUN.search(text[max(0, end - _LONGEST - 1) : end])
+        if noun is not None:
+            found[noun[0] + number[0]] = None
+    return list(found)

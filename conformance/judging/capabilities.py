@@ -17,12 +17,12 @@ from rejoinder.conformance.judging.acceptance import (
     own_words,
     refusals,
 )
-from rejoinder.conformance.judging.canaries import canaries_in
 from rejoinder.conformance.judging.context import Abilities, Capability, Handling, Refusal
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.formats import last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.plan_branches import RECALL, SKIPPED, plan_of, skipped
 from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.recall import canaries_of
 from rejoinder.conformance.judging.turns import LACKING, calls, has_refusal, is_broken, says, was_cut
 from rejoinder.contract import Dialect, Feature, features_of, load_dialect, load_features
 from rejoinder.contract.branches import Branches
@@ -54,7 +54,7 @@ def abilities(views: Iterable[ExchangeView]) -> Abilities:
 
 
 def _repeats(view: ExchangeView) -> bool | None:
-    if any(says(view, word) for word in canaries_in(view.exchange.request.body.decode("utf-8", "replace"))):
+    if any(says(view, word) for word in canaries_of(view)):
         return True
     wanted = Tag.ASKS_REPEAT in view.exchange.tags
     return False if wanted and not was_cut(view) and not has_refusal(view) else None

@@ -309,7 +309,7 @@ class ExchangeView:
         return "".join([part["text"] for _, _, part in self._texts if isinstance(part.get("text"), str)])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CaseView:
     """All exchanges of one test case, by role, as case checks see them."""
 
@@ -321,10 +321,15 @@ class CaseView:
         """What the whole run shows that the case belongs to."""
         return self.views[0].run_context if self.views else NO_CONTEXT
 
+    @cached_property
+    def _by_role(self) -> dict[str, ExchangeView]:
+        """The first exchange of each role."""
+        return {view.exchange.role: view for view in reversed(self.views)}
+
     def get(self, role: str) -> ExchangeView | None:
         """Return the exchange with that role, ``None`` when it was not sent."""
-        return next((view for view in self.views if view.exchange.role == role), None)
+        return self._by_role.get(role)
 
     def having(self, *roles: str) -> list[ExchangeView]:
         """Return the exchanges with these roles, in the order of the roles, without those that were not sent."""
-        return [view for role in roles if (view := self.get(role)) is not None]
+        return [view for role in roles if (view := self._by_role.get(role)) is not None]

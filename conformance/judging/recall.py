@@ -24,6 +24,10 @@ _FEWEST: Final = 3
 
 def canaries_of(view: ExchangeView) -> list[str]:
     """Return the canaries in the request."""
+    return view.once(_canaries)
+
+
+def _canaries(view: ExchangeView) -> list[str]:
     return canaries_in(view.exchange.request.body.decode("utf-8", "replace"))
 
 

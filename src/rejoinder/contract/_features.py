@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -41,7 +41,10 @@ class Feature:
 
     def is_used(self, body: Any) -> bool:
         """Return whether the body of a create request uses the feature."""
-        return bool(self.at) and any(_counts(value, self.values) for value in _found(body, self.at))
+        steps = _steps(self.at)
+        if not steps or (isinstance(body, dict) and steps[0] not in body):
+            return False
+        return any(_counts(value, self.values) for value in _found(body, steps))
 
     @property
     def can_show(self) -> bool:
@@ -59,9 +62,9 @@ class Feature:
             return _is_json_object("".join(_texts(response)))
         if not self.shows:
             return False
-        found = list(_found(response, self.shows))
+        found = list(_found(response, _steps(self.shows)))
         if self.same_as:
-            return any(value in found for value in _found(request, self.same_as))
+            return any(value in found for value in _found(request, _steps(self.same_as)))
         return sum(_counts(value, self.shown) for value in found) >= self.least
 
 
@@ -116,7 +119,7 @@ _FIELDS: Final = frozenset(field.name for field in fields(Feature)) - {"name"}
 
 
 def _texts(response: Any) -> Iterator[str]:
-    for text in _found(response, "/output/*/content/*/text"):
+    for text in _found(response, _steps("/output/*/content/*/text")):
         if isinstance(text, str):
             yield text
 
@@ -131,14 +134,24 @@ def _counts(value: Any, values: tuple[Any, ...]) -> bool:
     return any(type(value) is type(known) and value == known for known in values)
 
 
-def _found(value: Any, pointer: str) -> Iterator[Any]:
-    """Yield the values at a pointer in which ``*`` stands for every element of a list."""
-    step, _, rest = pointer[1:].partition("/")
-    if not pointer:
-        yield value
-    elif isinstance(value, list):
-        chosen = value if step == "*" else value[int(step) : int(step) + 1] if step.isdigit() else ()
-        for element in chosen:
-            yield from _found(element, f"/{rest}" if rest else "")
-    elif isinstance(value, dict) and step in value:
-        yield from _found(value[step], f"/{rest}" if rest else "")
+@cache
+def _steps(pointer: str) -> tuple[str, ...]:
+    """Return the steps of a pointer as they are written."""
+    return tuple(pointer.split("/")[1:])
+
+
+def _found(value: Any, steps: tuple[str, ...]) -> Sequence[Any]:
+    """Return the values that the steps of a pointer lead to, of which ``*`` stands for every element of a list."""
+    found = [value]
+    for step in steps:
+        inner: list[Any] = []
+        for one in found:
+            if isinstance(one, dict):
+                if step in one:
+                    inner.append(one[step])
+            elif isinstance(one, list):
+                inner += one if step == "*" else one[int(step) : int(step) + 1] if step.isdigit() else ()
+        if not inner:
+            return inner
+        found = inner
+    return found

@@ -243,8 +243,7 @@ def _walk_object(node: Object, value: Any, path: str, at: str, found: Places) ->
             found.setdefault(f"{own}=null", set()).add(inside)
         elif can_be_null or not item.required:
             found.setdefault(f"{own}=value", set()).add(inside)
-    names = {item.name for item in node.fields}
-    others = [key for key in value if key not in names]
+    others = [key for key in value if key not in node.field_names]
     if node.extra is None:
         return not others
     return all(_walk(node.extra, value[key], path + "{}", f"{at}/{key}", found) for key in others)

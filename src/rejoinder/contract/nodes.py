@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,12 +104,17 @@ class Object(Node):
     dependent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exclusions: tuple[Exclusion, ...] = ()
 
+    @cached_property
+    def field_names(self) -> frozenset[str]:
+        """The names of the known fields."""
+        return frozenset(item.name for item in self.fields)
+
     @property
     def free(self) -> bool:
         """Whether the object names no fields and takes anything."""
         return not self.fields and isinstance(self.extra, Anything)
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """The value of the ``type`` field that marks this object in a union, or the empty string."""
         for item in self.fields:
@@ -138,7 +143,7 @@ class Union(Node):
         """Whether the contract leaves a choice of alternatives here."""
         return self.narrowed or len(self.alternatives) > 1
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """One label per alternative; equal labels get a number."""
         seen: dict[str, int] = {}

@@ -108,7 +108,7 @@ def _choose(evidence: _Evidence) -> Choice:
 
 
 def _required(dialect: Dialect) -> int:
-    return len(dialect.schema("response")["required"])
+    return len(dialect.response_validator.schema["required"])
 
 
 def _special(fitting: list[Dialect]) -> Dialect | None:
