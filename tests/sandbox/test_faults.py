@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import cache
+from itertools import zip_longest
 
 import pytest
 
@@ -27,13 +29,17 @@ def dialects_of(fault: Fault) -> tuple[str, ...]:
     return fault.dialects or tuple(dialect_names())
 
 
-def answers(sandbox: Sandbox) -> list[Exchange]:
-    """Return what the sandbox answers to the standard requests, three of which are in flight at a time."""
-    found, requests = [], [sample.request for sample in sample_requests(sandbox.dialect.reference)]
+def answers(sandbox: Sandbox) -> Iterator[Exchange]:
+    """Yield what the sandbox answers to the standard requests, three of which are in flight at a time."""
+    requests = standard_requests(sandbox.dialect.reference)
     for place in range(0, len(requests), 3):
         sent = [(request, sandbox.handle(request)) for request in requests[place : place + 3]]
-        found += [record(request, reply, id="x") for request, reply in sent]
-    return found
+        yield from [record(request, reply, id="x") for request, reply in sent]
+
+
+@cache
+def standard_requests(dialect: str) -> tuple[Request, ...]:
+    return tuple(sample.request for sample in sample_requests(dialect))
 
 
 class Watched(Sandbox):
@@ -68,12 +74,16 @@ def planned(dialect: str, family: str) -> Plan:
     return Plan(family, tuple(CASES[family](CaseContext(load_dialect(dialect), models=("parrot",)), "full")))
 
 
-@cache
-def shown_in_cases(dialect: str, family: str, *names: str) -> list[tuple[object, ...]]:
+def shown_in_cases(dialect: str, family: str, *names: str) -> Iterator[tuple[object, ...]]:
     clock = ManualClock(NOW)
     target = sandbox_target(dialect, model=None)
-    batches = run_in_process(planned(dialect, family), Sandbox(dialect, names, clock=clock), target, clock)
-    return [shown(exchange) for batch in batches for exchange in batch]
+    for batch in run_in_process(planned(dialect, family), Sandbox(dialect, names, clock=clock), target, clock):
+        yield from map(shown, batch)
+
+
+@cache
+def shown_without_fault(dialect: str, family: str) -> list[tuple[object, ...]]:
+    return list(shown_in_cases(dialect, family))
 
 
 PAIRS = [(fault.id, dialect) for fault in FAULTS.values() for dialect in dialects_of(fault)]
@@ -81,22 +91,26 @@ PAIRS = [(fault.id, dialect) for fault in FAULTS.values() for dialect in dialect
 
 @pytest.mark.parametrize(("name", "dialect"), PAIRS)
 def test_a_fault_shows(name: str, dialect: str) -> None:
-    """Some show in what is made of earlier replies only, as in the cases of the family that they are proven by."""
-    pairs = zip(answers(Sandbox(dialect, [name], clock=lambda: NOW)), recorded(dialect), strict=True)
-    if all(shown(exchange) == shown(clean) for exchange, clean in pairs):
+    """Some show in what is made of earlier replies only, as in the cases of the family that they are proven by.
+
+    One difference is enough, so what follows it is not sent.
+    """
+    found = map(shown, answers(Sandbox(dialect, [name], clock=lambda: NOW)))
+    if not differ(found, map(shown, recorded(dialect))):
         own = [rule.partition("-")[0] for rule in FAULTS[name].breaks]
         assert any(
-            shown_in_cases(dialect, family, name) != shown_in_cases(dialect, family)
+            differ(shown_in_cases(dialect, family, name), shown_without_fault(dialect, family))
             for family in sorted(CASES, key=lambda family: family not in own)
         )
 
 
+def differ(found: Iterable[tuple[object, ...]], clean: Iterable[tuple[object, ...]]) -> bool:
+    return any(one != other for one, other in zip_longest(found, clean))
+
+
 @pytest.mark.parametrize("family", CASES)
 def test_without_a_fault_cases_are_answered_alike(family: str) -> None:
-    shown_in_cases.cache_clear()
-    before = shown_in_cases("northstar", family)
-    shown_in_cases.cache_clear()
-    assert shown_in_cases("northstar", family) == before
+    assert list(shown_in_cases("northstar", family)) == list(shown_in_cases("northstar", family))
 
 
 @pytest.mark.parametrize("name", [fault.id for fault in FAULTS.values() if fault.condition])
