@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +18,7 @@ import click
 
 from rejoinder.conformance.extending import use_extensions
 from rejoinder.conformance.judgement import judge
+from rejoinder.conformance.judging.plan_rules import cases_of
 from rejoinder.conformance.running.case import CaseContext
 from rejoinder.conformance.running.fuzz import random_cases
 from rejoinder.conformance.running.in_process import (
@@ -51,6 +53,9 @@ CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 
 REQUIRED: Final = ("streaming", "images", "background")
 """Features that the sandbox must have; the plan full tries them all."""
+
+_COLLECTED: Final = (50_000, 20, 20)
+"""How rarely processes look for cyclic garbage. Exchanges and verdicts hold none, and there are many."""
 
 SEED: Final = 7
 SEARCHED: Final = 1500
@@ -122,8 +127,23 @@ def chosen_dialects(dialects: Sequence[str], folders: Sequence[Path]) -> Sequenc
 def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterable[str] = ()) -> Seen:
     """Send the plan to the sandbox and return what fired.
 
-    With ``until`` the run is over as soon as all of these rules have fired. ``required`` names features for CAP-01.
+    With ``until`` the run is over as soon as all of these rules have fired. The cases of the plan that test them at a
+    correct endpoint (see ``plan_rules.toml``) are sent first, and the whole plan only if the rules have not fired then.
+    ``required`` names features for CAP-01.
     """
+    wanted, dialect = frozenset(until), load_dialect(setup.dialect)
+    first = {case for rule in wanted for case in cases_of(rule, dialect, setup.plan)}
+    if first:
+        seen = _observed(setup, wanted, required, only=first)
+        if wanted <= seen.findings.keys():
+            return seen
+    return _observed(setup, wanted, required)
+
+
+def _observed(
+    setup: SandboxSetup, wanted: frozenset[str], required: Iterable[str], *, only: Container[str] | None = None
+) -> Seen:
+    """Send the plan, or ``only`` these cases of it, to the sandbox and return what fired."""
     target = sandbox_target(setup.dialect, model=setup.model)
     clock = ManualClock()
     sandbox = Sandbox(setup.dialect, setup.faults, clock=clock, freedoms=setup.freedoms, min_tokens=setup.min_tokens)
@@ -131,7 +151,6 @@ def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterabl
         # A sandbox of its own, since some freedoms count requests.
         learning = Sandbox(setup.dialect, setup.faults, clock=clock, freedoms=setup.freedoms)
         target = replace(target, form=asyncio.run(learn_form(learning, target)))
-    wanted = set(until)
     exchanges: list[Exchange] = []
     findings: dict[str, Finding] = {}
     errors: set[str] = set()
@@ -144,6 +163,8 @@ def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterabl
                 errors.add(verdict.reason)
 
     plan = _plan(setup.plan, setup.dialect, setup.model, setup.search, target.form)
+    if only is not None:
+        plan = Plan(plan.name, tuple(case for case in plan.cases if case.id in only))
     for batch in run_in_process(plan, sandbox, target, clock):
         exchanges += batch
         if wanted:
@@ -151,13 +172,14 @@ def observe(setup: SandboxSetup, *, until: Iterable[str] = (), required: Iterabl
             if wanted <= findings.keys():
                 break
     else:
-        # Some rules look at the whole run, and some at what a run isolates.
-        if not wanted <= findings.keys():
-            sender = InProcessSender(sandbox, target, clock)
-            budget = ISOLATION_BUDGETS[setup.plan]
-            asyncio.run(isolate(sender, load_dialect(setup.dialect), setup.model, exchanges, budget))
-            exchanges += sender.sent
-        look(judge(exchanges, setup.dialect, required=required))
+        if only is None:
+            # Some rules look at the whole run, and some at what a run isolates.
+            if not wanted <= findings.keys():
+                sender = InProcessSender(sandbox, target, clock)
+                budget = ISOLATION_BUDGETS[setup.plan]
+                asyncio.run(isolate(sender, load_dialect(setup.dialect), setup.model, exchanges, budget))
+                exchanges += sender.sent
+            look(judge(exchanges, setup.dialect, required=required))
     return Seen(findings, tuple(sorted(errors)), len(exchanges))
 
 
@@ -166,7 +188,7 @@ def spread(work: Callable[[Job], Row], jobs: Iterable[Job], workers: int) -> Ite
     if workers == 1:
         yield from map(work, jobs)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=gc.set_threshold, initargs=_COLLECTED) as pool:
         yield from pool.map(work, jobs)
 
 

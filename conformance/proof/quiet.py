@@ -5,6 +5,10 @@
 The plan is sent in this process, without a network, to a sandbox with one freedom after the other, in each dialect that
 leaves it open, and then to sandboxes with random combinations of them. A rule of level MUST or SHOULD that fires is
 wrong, or the freedom is.
+
+The plan ``full`` takes a second for each sandbox. A freedom alone meets it in one of its dialects, and the plan
+``quick`` in the others, unless ``--everywhere`` is given. Combinations, which have some hundred freedoms, always meet
+the whole plan.
 """
 
 from __future__ import annotations
@@ -30,9 +34,10 @@ _LOUD = (Level.MUST, Level.SHOULD)
 class QuietRow:
     """What one run showed: the freedoms of the sandbox, and what fired with its level and its first message.
 
-    ``drawn`` marks a random combination.
+    ``drawn`` marks a random combination, ``plan`` is what was sent.
     """
 
+    plan: str
     freedoms: tuple[str, ...]
     dialect: str
     drawn: bool
@@ -52,19 +57,27 @@ class QuietRow:
 
 
 def quiet_matrix(
-    plan: str, dialects: Sequence[str], freedoms: Iterable[str], *, servers: int = 0, seed: int = 0, workers: int = 1
+    plan: str,
+    dialects: Sequence[str],
+    freedoms: Iterable[str],
+    *,
+    servers: int = 0,
+    seed: int = 0,
+    everywhere: bool = False,
+    workers: int = 1,
 ) -> Iterator[QuietRow]:
     """Run a plan against every freedom in each of these dialects that has it, and yield what was seen.
 
-    ``servers`` is the number of random combinations that follow in each dialect, drawn with ``seed``. With several
-    ``workers`` the runs are spread over processes.
+    Unless ``everywhere``, the plan ``full`` is sent in one of the dialects of a freedom, another one for the next
+    freedom, and the plan ``quick`` in the others. ``servers`` is the number of random combinations that follow in each
+    dialect, drawn with ``seed``. With several ``workers`` the runs are spread over processes.
     """
-    jobs = [
-        (SandboxSetup(plan, dialect, freedoms=(name,), learns=True), False)
-        for name in freedoms
-        for dialect in dialects
-        if load_freedoms()[name].exists_in(dialect)
-    ]
+    jobs = []
+    for number, name in enumerate(freedoms):
+        having = [dialect for dialect in dialects if load_freedoms()[name].exists_in(dialect)]
+        for place, dialect in enumerate(having):
+            whole = everywhere or plan != "full" or place == number % len(having)
+            jobs.append((SandboxSetup(plan if whole else "quick", dialect, freedoms=(name,), learns=True), False))
     models = [variant.get("model") for variant in CLEAN.values()]
     for dialect in dialects:
         for number, names in enumerate(drawn_servers(dialect, servers, seed)):
@@ -79,12 +92,13 @@ def _row(job: tuple[SandboxSetup, bool]) -> QuietRow:
     try:
         seen = observe(subject)
     except Exception as error:  # a freedom that breaks the sandbox is reported in its row
-        return QuietRow(subject.freedoms, subject.dialect, drawn, (), (f"{type(error).__name__}: {error}",), 0)
+        errors = (f"{type(error).__name__}: {error}",)
+        return QuietRow(subject.plan, subject.freedoms, subject.dialect, drawn, (), errors, 0)
     fired = (
         (rule, found.level, f"{found.evidence.exchange}: {found.evidence.message}")
         for rule, found in sorted(seen.findings.items())
     )
-    return QuietRow(subject.freedoms, subject.dialect, drawn, tuple(fired), seen.errors, seen.requests)
+    return QuietRow(subject.plan, subject.freedoms, subject.dialect, drawn, tuple(fired), seen.errors, seen.requests)
 
 
 @click.command("quiet")
@@ -100,12 +114,18 @@ def _row(job: tuple[SandboxSetup, bool]) -> QuietRow:
     help="Random combinations of freedoms in each dialect.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the random combinations.")
+@click.option(
+    "--everywhere",
+    is_flag=True,
+    help="Send plan full in every dialect of each freedom, not only in one of them and plan quick in the others.",
+)
 def command(
     plan: str,
     dialects: tuple[str, ...],
     pattern: str,
     servers: int,
     seed: int,
+    everywhere: bool,
     folders: tuple[Path, ...],
     workers: int,
 ) -> None:
@@ -113,7 +133,8 @@ def command(
     chosen = chosen_dialects(dialects, folders)
     matching = [name for name in load_freedoms() if fnmatchcase(name, pattern)]
     rows: list[QuietRow] = []
-    for row in quiet_matrix(plan, chosen, matching, servers=servers, seed=seed, workers=workers):
+    found = quiet_matrix(plan, chosen, matching, servers=servers, seed=seed, everywhere=everywhere, workers=workers)
+    for row in found:
         rows.append(row)
         click.echo(_lines(row))
     alone = [row for row in rows if not row.drawn]
@@ -130,7 +151,7 @@ def _lines(row: QuietRow) -> str:
     outcome = "silent" if row.good else "BROKEN" if row.errors else "LOUD"
     rules = [f"{rule}({level})" for rule, level, _ in row.fired]
     lines = [
-        f"{outcome:8}{' + '.join(row.freedoms):44} {row.dialect:14}{row.requests:5}  "
+        f"{outcome:8}{' + '.join(row.freedoms):44} {row.dialect:14}{row.plan:6}{row.requests:5}  "
         f"{' '.join([*rules, *row.errors])}".rstrip()
     ]
     lines += [f"        {rule} {message}" for rule, _, message in row.fired if rule in row.loud]
