@@ -201,10 +201,11 @@ def input_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     yield from _list_problems(case, Role.LISTED, "input items", _spoken(case.get(Role.FIRST)))
 
 
-def _list_problems(case: CaseView, listed: Role, what: str, spoken: list[str]) -> Iterator[Problem]:
+def _list_problems(case: CaseView, listed: Role, what: str, spoken: list[str] | None) -> Iterator[Problem]:
     """Yield what is wrong with lists of items: one in the default order, one ascending, and pages of two.
 
-    ``what`` the items are is said in messages; ``spoken`` are their texts in ascending order.
+    ``what`` the items are is said in messages; ``spoken`` are their texts in ascending order, ``None`` where these are
+    the business of another rule.
     """
     for view in case.having(listed, Role.ASCENDING, Role.PAGE, Role.PAGE_AFTER):
         page = _page(view)
@@ -222,7 +223,7 @@ def _list_problems(case: CaseView, listed: Role, what: str, spoken: list[str]) -
             kind="order",
         )
     there = [_texts(item) for item in get(_page(case.get(Role.ASCENDING)), "data") or ()] if upwards else []
-    if upwards and [text for text in there if text] != spoken:
+    if upwards and spoken is not None and [text for text in there if text] != spoken:
         (view,) = case.having(Role.ASCENDING)
         message = f"The {what} differ from those that were sent."
         yield in_exchange(view, message, "/data", expected=spoken, actual=there, kind="content")
@@ -542,10 +543,13 @@ def _refused_operation(view: ExchangeView, what: str) -> Iterator[Problem]:
         )
 
 
+_TOLD: Final = (Role.TALK_GET, Role.TALK_UPDATED, Role.TALK_GET_UPDATED)
+
+
 @check(
     "STA-17",
     Subject.CASE,
-    needs=lambda case: _has_conversation(case) and _was_asked(case.get(Role.TALK_GET)),
+    needs=lambda case: _has_conversation(case) and any(map(_was_asked, case.having(*_TOLD))),
 )
 def conversations_keep_their_metadata(case: CaseView) -> Iterator[Problem]:
     """A conversation with metadata is retrieved, gets other metadata, and is retrieved again. The objects are compared.
@@ -553,7 +557,7 @@ def conversations_keep_their_metadata(case: CaseView) -> Iterator[Problem]:
     Status 405 and 501 are not tested: the endpoint may lack the operation.
     """
     created, updated = case.get(Role.TALK_CREATED), case.get(Role.TALK_UPDATED)
-    for view in case.having(Role.TALK_GET, Role.TALK_UPDATED, Role.TALK_GET_UPDATED):
+    for view in case.having(*_TOLD):
         what = "Updating a conversation" if view is updated else "Retrieving a conversation"
         yield from _refused_operation(view, what)
         found = _object(view)
@@ -563,9 +567,12 @@ def conversations_keep_their_metadata(case: CaseView) -> Iterator[Problem]:
         if renamed and _object(updated) is None:
             continue
         sent = get(updated.request if renamed and updated is not None else created.request, "metadata")
+        sent = {} if sent in (None, ABSENT) else sent
         wanted = {name: get(_object(created), name) for name in ("id", "created_at")} | {"metadata": sent}
         for name, value in wanted.items():
-            if found.get(name, ABSENT) != value:
+            # A conversation without metadata may have none, null or an empty object.
+            none_at_all = name == "metadata" and not sent and not found.get(name)
+            if found.get(name, ABSENT) != value and not none_at_all:
                 yield in_exchange(
                     view,
                     f"{name} of a conversation {is_what(found.get(name, ABSENT))}.",
@@ -574,6 +581,57 @@ def conversations_keep_their_metadata(case: CaseView) -> Iterator[Problem]:
                     actual=found.get(name, ABSENT),
                     kind=f"{view.exchange.role} {name}",
                 )
+
+
+def _in_role(view: ExchangeView, *roles: Role) -> bool:
+    """Whether a request has one of these roles, perhaps with a number or another role behind it."""
+    return any(view.exchange.role == role or view.exchange.role.startswith(f"{role}-") for role in roles)
+
+
+def _says_in_conversation(view: ExchangeView) -> bool:
+    return _in_role(view, Role.TALK_FIRST, Role.TALK_CHAINED)
+
+
+def _known_items(case: CaseView) -> dict[str, Any]:
+    """Return the items of the conversation of a case that were added or listed, by id."""
+    of_lists = ("list_conversation_items", "create_conversation_items")
+    pages = [_page(view) for view in case.views if view.operation in of_lists]
+    return {
+        item["id"]: item for page in pages for item in _objects(get(page, "data")) if isinstance(item.get("id"), str)
+    }
+
+
+def _item_id(view: ExchangeView) -> str:
+    """Return the id of the item that a request is for; empty without one."""
+    return list(view.requested.ids.values())[-1] if view.requested is not None and view.requested.ids else ""
+
+
+def _conversation_texts(case: CaseView, before: ExchangeView | None) -> list[str]:
+    """Return the texts of the messages of a conversation, in order, as the requests before another one left it."""
+    known = _known_items(case)
+    texts: list[str] = []
+    for view in case.views:
+        if view is before:
+            break
+        if _in_role(view, Role.TALK_CREATED, Role.TALK_ADDED) and _object(view) is not None:
+            texts += [_texts(item) for item in _items(view, "items")]
+        elif _says_in_conversation(view) and state(response_of(view)) in ("completed", "incomplete"):
+            texts += [*_spoken(view), *(_texts(item) for item in view.output if item.get("type") == "message")]
+        elif _in_role(view, Role.TALK_ITEM_DELETED) and _object(view) is not None:
+            text = _texts(known.get(_item_id(view)))
+            texts = [one for place, one in enumerate(texts) if one != text or one in texts[:place]]
+    return [text for text in texts if text]
+
+
+def _is_whole(view: ExchangeView | None) -> bool:
+    """Whether a list has all items of a conversation, in ascending order."""
+    page = _page(view)
+    return (
+        view is not None
+        and page is not None
+        and "order=asc" in view.exchange.request.path
+        and (page.get("has_more") is not True)
+    )
 
 
 def _lists_conversation(case: CaseView) -> bool:
@@ -588,45 +646,84 @@ def _lists_conversation(case: CaseView) -> bool:
 def conversation_items_are_a_list(case: CaseView) -> Iterator[Problem]:
     """Items are added when a conversation is created and later. They are listed as STA-05 lists input items.
 
-    The items that adding returns must be those that were added, in their order, and must have the ids of the list. One
-    of them is retrieved by its id.
+    The items that adding returns must be those that were added, in their order, and must have the ids of the list.
+    STA-19 compares the items of responses.
     """
-    first, added = case.get(Role.TALK_CREATED), case.get(Role.TALK_ADDED)
-    later = [_texts(item) for item in _items(added, "items")] if _object(added) is not None else []
-    spoken = [*(_texts(item) for item in _items(first, "items")), *later]
-    yield from _list_problems(case, Role.TALK_LISTED, "items of a conversation", list(filter(None, spoken)))
-    page = _page(added)
-    if added is not None and page is not None:
-        returned = [_texts(item) for item in page.get("data") or () if isinstance(item, dict)]
-        if returned != later:
+    upwards = case.get(Role.ASCENDING)
+    said = any(map(_says_in_conversation, case.views))
+    what = "items of a conversation"
+    yield from _list_problems(case, Role.TALK_LISTED, what, None if said else _conversation_texts(case, upwards))
+    for added in [view for view in case.views if _in_role(view, Role.TALK_ADDED) and _page(view) is not None]:
+        page, sent = _page(added), [_texts(item) for item in _items(added, "items")]
+        returned = [_texts(item) for item in _objects(get(page, "data"))]
+        if returned != sent:
             message = "The items that were added differ from those that were sent."
-            yield in_exchange(added, message, "/data", expected=later, actual=returned, kind="added")
-        ids, upwards = _ids(page), _ids(_page(case.get(Role.ASCENDING)))
-        if returned == later and ids != upwards[len(upwards) - len(ids) :]:
+            yield in_exchange(added, message, "/data", expected=sent, actual=returned, kind="added")
+            continue
+        gone = {_item_id(view) for view in case.views if _in_role(view, Role.TALK_ITEM_DELETED)}
+        ids = [identity for identity in _ids(page) if identity not in gone]
+        listed = [identity for identity in _ids(_page(upwards)) if identity in ids]
+        if ids != listed and not _cannot_show(case, added, upwards):
             message = "The ids of items that were added differ from those in the list."
-            yield in_exchange(added, message, "/data/*/id", expected=upwards[-len(ids) :], actual=ids, kind="ids")
-    item = case.get(Role.TALK_ITEM)
-    if item is not None and page is not None:
-        yield from _refused_operation(item, "Retrieving an item of a conversation")
-        wanted = get(page, "data", 0, "id")
-        if _object(item) is not None and get(_object(item), "id") != wanted:
-            message = "Another item of the conversation was returned."
-            yield in_exchange(item, message, "/id", expected=wanted, actual=get(_object(item), "id"), kind="item")
+            expected = _ids(_page(upwards))[-len(ids) :]
+            yield in_exchange(added, message, "/data/*/id", expected=expected, actual=ids, kind="ids")
+
+
+def _cannot_show(case: CaseView, added: ExchangeView, listed: ExchangeView | None) -> bool:
+    """Whether a list cannot show what was added: it was requested earlier, or has not all items."""
+    return listed is None or not _is_whole(listed) or case.views.index(added) > case.views.index(listed)
+
+
+def _lists_the_rest(case: CaseView) -> bool:
+    deleted = any(_in_role(view, Role.TALK_ITEM_DELETED) and _object(view) is not None for view in case.views)
+    said = any(map(_says_in_conversation, case.views))
+    return _has_conversation(case) and deleted and not said and _is_whole(case.get(Role.TALK_LISTED_AFTER))
+
+
+@check("STA-18", Subject.CASE, needs=_lists_the_rest)
+def other_items_stay(case: CaseView) -> Iterator[Problem]:
+    """An item of a conversation is deleted. All other items must be in the list."""
+    (left,) = case.having(Role.TALK_LISTED_AFTER)
+    there = [_texts(item) for item in _objects(get(_page(left), "data")) if _texts(item)]
+    expected = _conversation_texts(case, left)
+    if not set(there).issuperset(expected):
+        message = "After an item was deleted, the list lacks other items."
+        yield in_exchange(left, message, "/data", expected=expected, actual=there, kind="left")
+
+
+def _retrieves_item(case: CaseView) -> bool:
+    view = case.get(Role.TALK_ITEM)
+    known = view is not None and _item_id(view) in _known_items(case)
+    return _has_conversation(case) and known and _was_asked(view)
+
+
+@check("STA-18", Subject.CASE, needs=_retrieves_item)
+def conversation_items_are_retrieved(case: CaseView) -> Iterator[Problem]:
+    """An item of a conversation is retrieved by its id, and compared with the item that was added or listed."""
+    (view,) = case.having(Role.TALK_ITEM)
+    yield from _refused_operation(view, "Retrieving an item of a conversation")
+    found, wanted = _object(view), _known_items(case)[_item_id(view)]
+    if found is None:
+        return
+    if found.get("id") != wanted["id"]:
+        message = "Another item of the conversation was returned."
+        yield in_exchange(view, message, "/id", expected=wanted["id"], actual=found.get("id", ABSENT), kind="item")
+    elif _texts(found) != _texts(wanted):
+        message = "The text of an item differs from its text in the list."
+        expected, actual = _texts(wanted), _texts(found)
+        yield in_exchange(view, message, "/content", expected=expected, actual=actual, kind="item text")
 
 
 def _in_conversation(case: CaseView) -> list[ExchangeView]:
     """Return the requests of a case that named its conversation and have completed."""
-    views = case.having(Role.TALK_FIRST, Role.TALK_CHAINED, role_of(Role.TALK_CHAINED, Role.AGAIN))
+    views = [view for view in case.views if _says_in_conversation(view)]
     return [view for view in views if state(response_of(view)) in ("completed", "incomplete")]
 
 
 def _last_list(case: CaseView) -> ExchangeView | None:
     """Return the last list of the items of a conversation that is whole."""
-    for role in (Role.TALK_LISTED_AFTER, Role.TALK_LISTED):
-        page = _page(case.get(role))
-        if page is not None and page.get("has_more") is not True:
-            return case.get(role)
-    return None
+    views = case.having(Role.TALK_LISTED_AFTER, Role.TALK_LISTED, Role.ASCENDING)
+    return next((view for view in views if _is_whole(view)), None)
 
 
 @check(
@@ -641,15 +738,8 @@ def responses_are_added_to_their_conversation(case: CaseView) -> Iterator[Proble
     """
     view = _last_list(case)
     assert view is not None
-    data = get(_page(view), "data")
-    there = (
-        [_texts(item) for item in data if get(item, "type") in ("message", ABSENT)] if isinstance(data, list) else []
-    )
-    wanted = [_texts(item) for item in _items(case.get(Role.TALK_CREATED), "items")]
-    for said in _in_conversation(case):
-        wanted += _spoken(said)
-        wanted += [_texts(item) for item in said.output if item.get("type") == "message"]
-    there, wanted = [text for text in there if text], [text for text in wanted if text]
+    messages = [item for item in _objects(get(_page(view), "data")) if item.get("type", "message") == "message"]
+    there, wanted = [text for item in messages if (text := _texts(item))], _conversation_texts(case, view)
     if there != wanted:
         lacks = [text for text in wanted if text not in there]
         message = (
@@ -661,7 +751,7 @@ def responses_are_added_to_their_conversation(case: CaseView) -> Iterator[Proble
 
 
 def _can_remember(case: CaseView) -> bool:
-    return have_responses(case, Role.TALK_FIRST, Role.TALK_INLINE, Role.TALK_CHAINED)
+    return have_responses(case, Role.TALK_INLINE, Role.TALK_CHAINED)
 
 
 @check("STA-20", Subject.CASE, needs=_can_remember)
@@ -681,9 +771,23 @@ def responses_know_their_conversation(case: CaseView) -> Iterator[Problem | Decl
             yield from forgotten(case, Role.TALK_CHAINED, word, message, noun)
 
 
+_LISTS: Final = (Role.TALK_LISTED_AFTER, Role.TALK_LISTED, Role.ASCENDING)
+
+
+def _lists_of_deleted(case: CaseView) -> Iterator[tuple[ExchangeView, str]]:
+    """Yield each list of the items of a conversation with the id of each item that was deleted before it."""
+    gone: list[str] = []
+    for view in case.views:
+        if _in_role(view, Role.TALK_ITEM_DELETED) and _object(view) is not None:
+            gone.append(_item_id(view))
+        elif view.exchange.role in _LISTS and _page(view) is not None:
+            yield from ((view, identity) for identity in gone)
+
+
 def _was_removed(case: CaseView) -> bool:
     pairs = ((Role.TALK_DELETED, Role.TALK_GET_DELETED), (Role.TALK_ITEM_DELETED, Role.TALK_GET_DELETED_ITEM))
-    return any(_object(case.get(deleted)) is not None and _was_asked(case.get(after)) for deleted, after in pairs)
+    asked = any(_object(case.get(deleted)) is not None and _was_asked(case.get(after)) for deleted, after in pairs)
+    return asked or any(True for _ in _lists_of_deleted(case))
 
 
 @check("STA-21", Subject.CASE, needs=lambda case: _has_conversation(case) and _was_removed(case))
@@ -702,11 +806,10 @@ def deleted_conversations_are_gone(case: CaseView) -> Iterator[Problem]:
         if status not in (404, 410):
             message = f"Retrieving a deleted {what} returned status {status}."
             yield in_exchange(view, message, expected=404, actual=status, kind=after)
-    left, gone = case.get(Role.TALK_LISTED_AFTER), get(_page(case.get(Role.TALK_ADDED)), "data", 0, "id")
-    removed = case.get(Role.TALK_ITEM_DELETED)
-    if left is not None and _object(removed) is not None and gone in _ids(_page(left)):
-        message = "A deleted item is in the list of items."
-        yield in_exchange(left, message, "/data", expected=f"list without {gone}", actual=gone, kind="listed")
+    for view, gone in _lists_of_deleted(case):
+        if gone in _ids(_page(view)):
+            message = "A deleted item is in the list of items."
+            yield in_exchange(view, message, "/data", expected=f"list without {gone}", actual=gone, kind="listed")
 
 
 def _has_operation(view: ExchangeView) -> bool:

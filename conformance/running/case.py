@@ -337,17 +337,14 @@ def operation_request(
     are further ones of its :class:`RequestSpec`.
     """
     operation = context.dialect.operations[name]
-    collection, *segments = operation.segments
+    collection, fixed = operation.below(dict.fromkeys(operation.ids, ""))
 
     def path(replies: Replies) -> tuple[str, ...] | None:
         found = () if ids is None else ids(replies)
-        if found is None:
-            return None
-        given = iter(found)
-        return tuple(next(given) if segment.startswith("{") else segment for segment in segments)
+        return None if found is None else operation.below(dict(zip(operation.ids, found, strict=True)))[1]
 
-    fixed = tuple(segments) if not operation.ids else path
-    return RequestSpec(role, method=operation.method, collection=collection, path=fixed, **{"tags": (), **fields})
+    below = path if operation.ids else fixed
+    return RequestSpec(role, method=operation.method, collection=collection, path=below, **{"tags": (), **fields})
 
 
 def stored_path(role: str, *below: str, change: Callable[[str], str] = str) -> PathOf:

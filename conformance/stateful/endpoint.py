@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
+from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.running.case import TINY, final_response, output_of, unknown_id, user
 from rejoinder.contract import Dialect, load_dialect
 from rejoinder.model.exchange import Exchange
@@ -27,9 +28,12 @@ ASGIApp = Callable[..., Awaitable[None]]
 Endpoint = str | httpx.AsyncBaseTransport | ASGIApp
 """A URL, an ASGI application, or an ``httpx`` transport that reaches an endpoint in another way."""
 
+Ids = Mapping[str, str] | tuple[str, ...] | str
+"""The ids in the path of an operation: by their names, the last ones in their order, or the last one alone."""
+
 _IN_PROCESS: Final = "http://rejoinder.invalid"
 """The address of an endpoint that is no URL."""
-_LATE: Final = 2.0
+LATE: Final = 2.0
 """Seconds after which a continuation that was refused is sent once more."""
 _LACKING: Final = (404, 405, 501)
 DELETED: Final = (200, 202, 204)
@@ -97,15 +101,27 @@ class EndpointConnection:
             )
         )
 
-    def operation_path(self, name: str, response_id: str = "", query: str = "") -> tuple[str, str]:
-        """Return method and path of an operation of the dialect, with the query."""
+    def operation_path(self, name: str, ids: Ids = (), query: str = "") -> tuple[str, str]:
+        """Return method and path of an operation of the dialect, with the query.
+
+        ``ids`` are the ids in its path: by their names, or the last ones in their order. Raises :class:`ValueError`
+        for an id that is missing.
+        """
         operation = self.dialect.operations[name]
-        below = operation.path.partition("/responses")[2]
-        steps = [step for step in below.split("/") if step]
-        path = self.target.path(*(response_id if step == "{response_id}" else step for step in steps))
+        if not isinstance(ids, Mapping):
+            given = (ids,) if isinstance(ids, str) else ids
+            ids = dict(zip(operation.ids[::-1], given[::-1], strict=False))
+        collection, below = operation.below(ids)
+        path = self.target.path(*below, collection=collection)
         if query:
             path += ("&" if "?" in path else "?") + query
         return operation.method, path
+
+    def parameters(self, name: str) -> frozenset[str]:
+        """Return the names of the query parameters that an operation of the dialect has."""
+        operation = self.dialect.operations.get(name)
+        schema = operation.query if operation is not None else None
+        return frozenset((schema or {}).get("properties", {}))
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         if self._runner is None:
@@ -150,9 +166,9 @@ def _close(runner: asyncio.Runner) -> None:
 class Survey:
     """What one request of each kind showed of an endpoint.
 
-    ``supported`` names the operations of the dialect that succeeded, and ``stream``, ``background``, ``continue`` and
-    ``reference`` (an item named by its id) where these did. ``controls`` are the exchanges that checks compare others
-    with, by role. ``exchanges`` are all, in order.
+    ``supported`` names the operations of the dialect that succeeded, and ``stream``, ``background``, ``continue``,
+    ``reference`` (an item named by its id), ``converse`` (a response in a conversation) and ``compact by id`` where
+    these did. ``controls`` are the exchanges that checks compare others with, by role. ``exchanges`` are all, in order.
     """
 
     supported: frozenset[str]
@@ -171,6 +187,23 @@ def response_id_of(exchange: Exchange | None) -> str:
     return identity if isinstance(identity, str) else ""
 
 
+def compaction_body(connection: EndpointConnection, **fields: Any) -> dict[str, Any] | None:
+    """Return the body of a request to compact; ``None`` where no model is known, or the dialect lacks a field."""
+    operation = connection.dialect.operations.get("compact")
+    known = ((operation.body if operation is not None else None) or {}).get("properties", {})
+    target = connection.target
+    model = target.model or next(iter(target.models), None)
+    if model is None or not fields.keys() <= known.keys():
+        return None
+    body: dict[str, Any] = target.fit_input({"model": model, **fields})
+    return body
+
+
+def message(text: str) -> dict[str, Any]:
+    """Return a user message as an item of a conversation."""
+    return {"type": "message", "role": "user", "content": text}
+
+
 def survey(connection: EndpointConnection) -> Survey:
     """Send one request of each kind and delete what was created.
 
@@ -186,19 +219,25 @@ class _Surveyor:
         self._exchanges: list[Exchange] = []
         self._controls: dict[str, Exchange] = {}
         self._supported: set[str] = set()
+        self._made: list[str] = []
 
     def run(self) -> Survey:
         created = self._create("created")
         if identity := response_id_of(created):
             self._streams()
             self._continues(created, identity)
+            self._compacts(identity)
+            self._converses()
             self._operations(identity)
         return Survey(frozenset(self._supported), self._controls, tuple(self._exchanges))
 
     def _create(self, name: str, tags: tuple[str, ...] = (Tag.VALID,), **fields: Any) -> Exchange:
         target = self._connection.target
         body = target.fit(target.body(**{"input": user("Say hello."), "max_output_tokens": TINY, **fields}))
-        return self._send(name, "POST", target.path(), body, tags)
+        exchange = self._send(name, "POST", target.path(), body, tags)
+        if identity := response_id_of(exchange):
+            self._made.append(identity)
+        return exchange
 
     def _send(self, name: str, method: str, path: str, body: Any = None, tags: tuple[str, ...] = ()) -> Exchange:
         exchange = self._connection.send(method, path, body, id=f"survey/{name}", role=name, tags=tags)
@@ -206,10 +245,18 @@ class _Surveyor:
         self._controls[name] = exchange
         return exchange
 
-    def _operation(self, name: str, identity: str) -> Exchange | None:
+    def _operation(self, name: str, ids: Ids, body: Any = None) -> Exchange | None:
         if name not in self._connection.dialect.operations:
             return None
-        return self._send(name, *self._connection.operation_path(name, identity))
+        return self._send(name, *self._connection.operation_path(name, ids), body)
+
+    def _succeeds(self, name: str, ids: Ids = (), body: Any = None) -> Exchange | None:
+        """Send a request for an operation and return what came back; ``None`` where it did not succeed."""
+        exchange = self._operation(name, ids, body)
+        if exchange is None or not exchange.ok:
+            return None
+        self._supported.add(name)
+        return exchange
 
     def _streams(self) -> None:
         streamed = self._create("streamed", stream=True)
@@ -221,7 +268,7 @@ class _Surveyor:
             return
         continued = self._create("continued", (), previous_response_id=identity)
         if not response_id_of(continued):
-            self._connection.sleep(_LATE)
+            self._connection.sleep(LATE)
             continued = self._create("continued-late", (), previous_response_id=identity)
         if response_id_of(continued):
             self._controls["continued"] = continued
@@ -233,17 +280,46 @@ class _Surveyor:
             if response_id_of(self._create("reference", (), input=[reference, *user("Go on.")])):
                 self._supported.add("reference")
 
+    def _compacts(self, identity: str) -> None:
+        body = compaction_body(self._connection, input=user("Say hello."))
+        if body is None or self._succeeds("compact", (), body) is None:
+            return
+        found = self._controls["compact"]
+        body = compaction_body(self._connection, previous_response_id=identity)
+        if body is not None and self._succeeds("compact", (), body) is not None:
+            self._supported.add("compact by id")
+        self._controls["compact by id"], self._controls["compact"] = self._controls["compact"], found
+
+    def _converses(self) -> None:
+        created = self._succeeds("create_conversation", (), {"items": [message("Hello.")], "metadata": {"topic": "a"}})
+        found = created.json() if created is not None else None
+        identity = get(found, "id")
+        if not isinstance(identity, str):
+            self._supported.discard("create_conversation")
+            return
+        self._succeeds("retrieve_conversation", identity)
+        self._succeeds("update_conversation", identity, {"metadata": {"topic": "b"}})
+        self._succeeds("list_conversation_items", identity)
+        added = self._succeeds("create_conversation_items", identity, {"items": [message("Hello again.")]})
+        item = get(added.json(), "data", 0, "id") if added is not None else None
+        if isinstance(item, str):
+            self._succeeds("retrieve_conversation_item", (identity, item))
+            self._succeeds("delete_conversation_item", (identity, item))
+        if "conversation" in self._connection.dialect.parameters:
+            said = self._create("converse", (), conversation=identity)
+            if response_id_of(said):
+                self._supported.add("converse")
+        self._succeeds("delete_conversation", identity)
+
     def _operations(self, identity: str) -> None:
         for name in ("retrieve", "input_items"):
-            found = self._operation(name, identity)
-            if found is not None and found.ok:
-                self._supported.add(name)
+            self._succeeds(name, identity)
         self._background(identity)
         deleted = self._operation("delete", identity)
         if deleted is not None and deleted.status in DELETED:
             self._supported.add("delete")
-            for other in [response_id_of(exchange) for exchange in self._exchanges]:
-                if other and other != identity:
+            for other in self._made:
+                if other != identity:
                     self._connection.send(*self._connection.operation_path("delete", other), id="", role="")
 
     def _background(self, identity: str) -> None:

@@ -8,7 +8,8 @@ statements are those of every other check of rejoinder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
@@ -22,6 +23,7 @@ from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.controls import answered_requests
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.registry import Subject
+from rejoinder.conformance.judging.roles import role_of
 from rejoinder.conformance.judging.turns import RUNNING, TERMINAL, is_forgotten, text_of
 from rejoinder.conformance.running.case import final_response, user
 from rejoinder.conformance.running.script import recorded_steps
@@ -44,7 +46,7 @@ class CreatedResponse:
 
     ``word`` is the canary of its input, ``hidden`` that of its instructions; both may be empty. ``words`` are all
     canaries that its model was given. ``inline`` says that it repeats the earlier turns in its input. ``response`` is
-    the response object as it was seen last.
+    the response object as it was seen last. ``compacted`` are the requests of its last compaction, in their roles.
     """
 
     number: int
@@ -63,6 +65,7 @@ class CreatedResponse:
     listings: dict[str, Exchange] = field(default_factory=dict)
     cancels: list[Exchange] = field(default_factory=list)
     deleted: Exchange | None = None
+    compacted: list[Exchange] = field(default_factory=list)
     quiet_since: int = 0
 
     def __repr__(self) -> str:
@@ -124,6 +127,51 @@ class CreatedResponse:
         if exchange.status in DELETED:
             self.deleted = exchange
         return self.deleted is exchange
+
+
+@dataclass(eq=False)
+class CreatedConversation:
+    """One conversation that the machine created, and what it sent about it since.
+
+    ``story`` are the requests that changed it or showed its items, with their roles, in order. ``items`` are the items
+    that the machine put in and knows by id, without those that were deleted, which ``gone`` has. ``turns`` are the
+    messages of a request that holds the same history. ``words`` maps each canary that the model was given to the
+    request that has it. ``sure`` says that the items follow from the story.
+    """
+
+    number: int
+    created: Exchange
+    id: str
+    story: list[tuple[Exchange, str]] = field(default_factory=list)
+    items: dict[str, str] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    turns: list[dict[str, Any]] = field(default_factory=list)
+    words: dict[str, Exchange] = field(default_factory=dict)
+    updated: Exchange | None = None
+    deleted: Exchange | None = None
+    sure: bool = True
+
+    def __repr__(self) -> str:
+        """Return how the conversation is named in the steps that Hypothesis prints."""
+        return f"conversation_{self.number}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print the name alone."""
+        printer.text(repr(self))
+
+    @property
+    def kept(self) -> bool:
+        """Whether the conversation was not deleted."""
+        return self.deleted is None
+
+    def told(self) -> list[Exchange]:
+        """Return the story as exchanges in their roles; of several in one role the last has no number behind it."""
+        left = Counter(role for _, role in self.story)
+        found = []
+        for exchange, role in self.story:
+            left[role] -= 1
+            found += as_role(exchange, role_of(role, left[role]) if left[role] else role)
+        return found
 
 
 def as_role(exchange: Exchange | None, role: str, *tags: str) -> list[Exchange]:
@@ -230,6 +278,3 @@ def _outcome(exchange: Exchange) -> str:
 def for_rule(rule: str, exchange: Exchange, role: str) -> list[Exchange]:
     """Return an exchange in a role, tagged as sent for a rule."""
     return as_role(exchange, role, sent_for(rule))
-
-
-Fits = Callable[[CreatedResponse], bool]

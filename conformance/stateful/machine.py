@@ -10,115 +10,47 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import rule
 
-from rejoinder.conformance.judging.canaries import canaries_in, new_canary
+from rejoinder.conformance.judging.canaries import new_canary
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.judging.turns import TERMINAL
-from rejoinder.conformance.running.case import (
-    LONG,
-    TINY,
-    final_response,
-    is_over,
-    pauses,
-    unknown_id,
-    user,
+from rejoinder.conformance.running.case import LONG, final_response, is_over, pauses, unknown_id, user
+from rejoinder.conformance.stateful.conversations import CONVERSATIONS, ConversationSteps
+from rejoinder.conformance.stateful.endpoint import Endpoint, EndpointConnection, response_id_of
+from rejoinder.conformance.stateful.history import CreatedConversation, CreatedResponse, as_role, for_rule
+from rejoinder.conformance.stateful.steps import (
+    KINDS,
+    QUESTION,
+    WORD,
+    Session,
+    StepKind,
+    StepList,
+    Subject,
+    said,
+    words_in,
 )
-from rejoinder.conformance.stateful.endpoint import Endpoint, EndpointConnection, Survey, response_id_of, survey
-from rejoinder.conformance.stateful.history import BrokenRuleError, CreatedResponse, Fits, History, as_role, for_rule
 from rejoinder.contract import DEFAULT_DIALECT, Dialect
-from rejoinder.errors import RejoinderError
 from rejoinder.model.exchange import Exchange, parse_json
-from rejoinder.model.tags import Tag, sent_for
+from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Level
 from rejoinder.wire.request_options import RequestOptions
 from rejoinder.wire.sse import read_events
 
 __all__ = ["ConversationMachine", "conversation_machine"]
 
-_KINDS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    "plain": ("string", {}),
-    "a list": ("list", {}),
-    "parts": ("parts", {}),
-    "three messages": ("messages", {}),
-    "streamed": ("list", {"stream": True}),
-    "with instructions": ("string", {"instructions": ""}),
-    "with instructions, streamed": ("list", {"instructions": "", "stream": True}),
-    "not stored": ("string", {"store": False}),
-    "not stored, streamed": ("list", {"store": False, "stream": True}),
-    "in the background": ("string", {"background": True}),
-    "in the background, streamed": ("string", {"background": True, "stream": True}),
-}
-"""Kinds of create requests: the form of the input, and fields that are not as usual. The plainest comes first.
-
-They are drawn as one choice, because Hypothesis shortens a sequence the better the fewer choices it has.
-"""
 _STEPS: Final = 12
 """Steps of a sequence, by default."""
 _LATER: Final = ("plain", "streamed", "with instructions")
 """The kinds of requests that continue a response."""
-_QUESTION: Final = "List all code words so far in the order in which you heard them."
-_WORD: Final = "quartz"
-_HIDDEN: Final = "harbor"
-"""The nouns of canaries in inputs and in instructions."""
-
-
-class Session:
-    """What all sequences of one test share: the connection, and the survey of the endpoint."""
-
-    def __init__(self, connection: EndpointConnection, *, level: Level, select: str) -> None:
-        self.connection = connection
-        self._level = level
-        self._select = select
-        self._survey: Survey | None = None
-        self._error: Exception | None = None
-
-    def begin(self) -> Survey:
-        """Return the survey of the endpoint, which is made once and checked.
-
-        Raises :class:`~rejoinder.errors.RejoinderError` where there is no endpoint, :class:`BrokenRuleError` where a
-        single reply breaks a rule.
-        """
-        if self._error is not None:
-            raise self._error
-        if self._survey is None:
-            try:
-                found = survey(self.connection)
-                history = self.history(None)
-                for exchange in found.exchanges:
-                    history.check(exchange)
-                self._survey = found
-            except (RejoinderError, BrokenRuleError) as error:
-                self._error = error
-                raise
-        return self._survey
-
-    def history(self, found: Survey | None) -> History:
-        """Return the history of a new sequence."""
-        return History(self.connection.dialect, found, level=self._level, select=self._select)
-
-
-@dataclass(frozen=True)
-class StepKind:
-    """A kind of request about a response: which of them, what the endpoint must support, and its options.
-
-    The plainest option comes first. ``send`` is called with the machine, the response and an option.
-    """
-
-    name: str
-    needs: tuple[str, ...]
-    fits: Fits
-    options: tuple[str, ...]
-    send: Callable[[Any, Any, str], None]
 
 
 @dataclass(frozen=True)
@@ -126,36 +58,24 @@ class ChosenStep:
     """One step of a sequence. Its form is that in which Hypothesis prints it."""
 
     operation: StepKind | None = None
-    response: CreatedResponse | None = None
+    subject: Subject | None = None
     option: str = ""
 
     def __repr__(self) -> str:
         """Return it as a call."""
         if self.operation is None:
-            return "survey()"
-        given = [repr(part) for part in (self.response, self.option) if part]
+            return f"survey({self.option})"
+        given = [repr(part) for part in (self.subject, self.option) if part]
         return f"{self.operation.name}({', '.join(given)})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))
 
 
-_OPERATIONS: Final[list[StepKind]] = []
-
-
-def _request(
-    *needs: str, fits: Fits = lambda turn: turn.kept, options: tuple[str, ...] = ("",), weight: int = 1
-) -> Callable[[Any], Any]:
-    """Make a method an operation on responses that fit, for endpoints that support all that is needed.
-
-    ``weight`` is how often it is chosen, compared with others.
-    """
-
-    def decorate(method: Any) -> Any:
-        _OPERATIONS.extend([StepKind(method.__name__, needs, fits, options, method)] * weight)
-        return method
-
-    return decorate
+_RESPONSES: Final = StepList()
+"""The steps about responses, the plainest first."""
+_THEMES: Final = ("", "responses", "conversations")
+"""What the steps of a sequence are about, where an endpoint has conversations; empty for both."""
 
 
 @st.composite
@@ -165,61 +85,63 @@ def _steps(draw: st.DrawFn) -> ChosenStep:
     Hypothesis shortens a sequence by leaving out steps, so no step may depend on choices of an earlier one. The
     operation and the place of the response, counted from the last, are numbers in ranges that stay the same. All is one
     rule, since Hypothesis chooses in the first step which rules it leaves out: that step is the survey, which is always
-    there.
+    there. It also chooses the theme of the sequence, since one about everything rarely goes deep.
     """
     machine = draw(st.runner())
     if not machine.surveyed:
-        return ChosenStep()
-    operation = draw(st.sampled_from(_OPERATIONS).filter(machine.can))
+        return ChosenStep(option=draw(st.sampled_from(_THEMES)))
+    operation = draw(st.sampled_from(machine.steps).filter(machine.can))
     place = draw(st.integers(0, _STEPS))
-    fitting = [turn for turn in machine.turns[::-1] if operation.fits(turn)]
-    response = fitting[place % len(fitting)] if operation.name != "create" else None
-    return ChosenStep(operation, response, draw(st.sampled_from(operation.options)))
+    fitting = machine.fitting(operation)
+    subject = fitting[place % len(fitting)] if operation.about is not None else None
+    return ChosenStep(operation, subject, draw(st.sampled_from(operation.options)))
 
 
-class ConversationMachine(RuleBasedStateMachine):
-    """Creates responses, continues, branches, retrieves, lists, cancels and deletes them, in any order.
+class ConversationMachine(ConversationSteps):
+    """Creates responses and conversations, continues, branches, retrieves, lists, cancels, compacts and deletes them.
 
-    :func:`conversation_machine` makes a subclass for an endpoint. ``turns`` are the responses of the sequence.
+    :func:`conversation_machine` makes a subclass for an endpoint. ``turns`` are the responses of the sequence and
+    ``talks`` its conversations.
     """
-
-    session: ClassVar[Session]
 
     def __init__(self) -> None:
         super().__init__()
-        self.turns: list[CreatedResponse] = []
         self.surveyed = False
-        self._strays: list[str] = []
+        self.theme = ""
 
-    @cached_property
-    def _known(self) -> Survey:
-        return self.session.begin()
+    @property
+    def steps(self) -> tuple[StepKind, ...]:
+        """All kinds of steps, as often as they are chosen compared with others, the plainest first."""
+        return (*_RESPONSES, *CONVERSATIONS)
 
-    @cached_property
-    def _history(self) -> History:
-        return self.session.history(self._known)
+    def fitting(self, step: StepKind) -> list[Subject]:
+        """Return what the sequence created that a step takes, the last first."""
+        made: list[Subject] = [*self.turns] if step.about is CreatedResponse else [*self.talks]
+        return [subject for subject in made[::-1] if step.fits(subject)]
 
-    def has(self, *names: str) -> bool:
-        """Return whether the endpoint supports all of these, as its survey found."""
-        return self._known.supported.issuperset(names)
-
-    def can(self, operation: StepKind) -> bool:
-        """Return whether an operation can be the next one."""
-        fits = operation.name == "create" or any(operation.fits(turn) for turn in self.turns)
-        return fits and self.has(*operation.needs)
+    def can(self, step: StepKind) -> bool:
+        """Return whether a step can be the next one."""
+        converses = step.about is CreatedConversation or "create_conversation" in step.needs
+        if self.theme and self.has("create_conversation") and converses is not (self.theme == "conversations"):
+            return False
+        return self.has(*step.needs) and (step.about is None or bool(self.fitting(step)))
 
     @rule(step=_steps())
     def send(self, step: ChosenStep) -> None:
         """Send the requests of one step; the first is the survey of the endpoint."""
         if step.operation is None:
             self.surveyed = self._known is not None
+            self.theme = step.option
         else:
-            step.operation.send(self, step.response, step.option)
+            step.operation.send(self, step.subject, step.option)
 
     def teardown(self) -> None:
         """Cancel and delete what the sequence created."""
-        if not self.turns and not self._strays:
+        if not self.turns and not self.talks and not self._strays:
             return
+        for talk in self.talks if self.has("delete_conversation") else ():
+            if talk.kept:
+                self._clean("delete_conversation", talk.id)
         for turn in self.turns:
             if turn.kept and turn.runs and self.has("cancel"):
                 self._clean("cancel", turn.id)
@@ -229,15 +151,15 @@ class ConversationMachine(RuleBasedStateMachine):
 
     # Creating and continuing
 
-    @_request(options=tuple(_KINDS))
+    @_RESPONSES.add(about=None, options=tuple(KINDS))
     def create(self, _: None, kind: str) -> None:
         """Create a response."""
         fields = self._fields(kind)
         # A long answer leaves time to cancel it.
         text = "Tell a long story." if fields.get("background") else ""
-        self._history.check(self._turn(_KINDS[kind][0], fields, text=text).created)
+        self._history.check(self._turn(KINDS[kind][0], fields, text=text).created)
 
-    @_request("continue", fits=lambda turn: turn.continuable, options=_LATER, weight=2)
+    @_RESPONSES.add("continue", fits=lambda turn: turn.continuable, options=_LATER, weight=2)
     def continue_by_id(self, response: CreatedResponse, kind: str) -> None:
         """Continue a response by ``previous_response_id``; two times the same one makes branches."""
         fields = self._fields(kind)
@@ -253,16 +175,16 @@ class ConversationMachine(RuleBasedStateMachine):
             ],
         )
 
-    @_request(fits=lambda turn: turn.response.get("status") == "completed", options=_LATER)
+    @_RESPONSES.add(fits=lambda turn: turn.response.get("status") == "completed", options=_LATER)
     def continue_inline(self, response: CreatedResponse, kind: str) -> None:
         """Continue a response with all earlier turns in the input."""
-        word = new_canary(_WORD)
-        text = _said(word)
+        word = new_canary(WORD)
+        text = said(word)
         fields = {**self._fields(kind), "input": [*response.messages(), *user(text)]}
         turn = self._turn("", fields, parent=response, text=text, word=word, inline=True)
         self._history.check(turn.created)
 
-    @_request("reference", fits=lambda turn: turn.continuable and bool(_item_id(turn)))
+    @_RESPONSES.add("reference", fits=lambda turn: turn.continuable and bool(_item_id(turn)))
     def continue_by_reference(self, response: CreatedResponse, _: str) -> None:
         """Name an output item of a response in the input by its id."""
         reference = {"type": "item_reference", "id": _item_id(response)}
@@ -270,12 +192,12 @@ class ConversationMachine(RuleBasedStateMachine):
         turn = self._turn("", {"input": [reference, *user(text)]}, text=text, tags=())
         self._history.check(turn.created)
 
-    @_request("continue", fits=lambda turn: turn.continuable, weight=3)
+    @_RESPONSES.add("continue", fits=lambda turn: turn.continuable, weight=3)
     def recall(self, response: CreatedResponse, _: str) -> None:
         """Request all code words of a response's history, and compare with the same history in one request."""
-        asked = self._turn("list", {"previous_response_id": response.id}, parent=response, text=_QUESTION, tags=())
+        asked = self._turn("list", {"previous_response_id": response.id}, parent=response, text=QUESTION, tags=())
         once = asked.created
-        said = _words(once)
+        said = words_in(once)
         path = list(response.path())
         branches = [turn for turn in self.turns if turn.parent in path and not turn.inline and turn not in path]
         strangers = [turn for turn in branches if turn.word in said and turn.word not in response.words()]
@@ -292,12 +214,12 @@ class ConversationMachine(RuleBasedStateMachine):
 
     def _doubt(self, response: CreatedResponse, missing: list[CreatedResponse], once: Exchange) -> None:
         """Send the history in one request and the continuation again, where words are missing."""
-        history = [*response.messages(), *user(_QUESTION)]
-        inline = self._turn("", {"input": history}, text=_QUESTION, inline=True).created
+        history = [*response.messages(), *user(QUESTION)]
+        inline = self._turn("", {"input": history}, text=QUESTION, inline=True).created
         self._history.check(inline)
-        if not any(turn.word in _words(inline) for turn in missing):
+        if not any(turn.word in words_in(inline) for turn in missing):
             return
-        again = self._turn("list", {"previous_response_id": response.id}, parent=response, text=_QUESTION, tags=())
+        again = self._turn("list", {"previous_response_id": response.id}, parent=response, text=QUESTION, tags=())
         self._history.check(
             again.created,
             *(
@@ -311,10 +233,10 @@ class ConversationMachine(RuleBasedStateMachine):
             ),
         )
 
-    @_request("continue", fits=lambda turn: not turn.stored or turn.deleted is not None)
+    @_RESPONSES.add("continue", fits=lambda turn: not turn.stored or turn.deleted is not None)
     def continue_what_is_gone(self, response: CreatedResponse, _: str) -> None:
         """Continue a response that was not stored, or that was deleted."""
-        body = self._body({"input": user(_QUESTION), "previous_response_id": response.id, "max_output_tokens": LONG})
+        body = self._body({"input": user(QUESTION), "previous_response_id": response.id, "max_output_tokens": LONG})
         exchange = self._send("POST", self._path(), body)
         if response.stored:
             scenario = [
@@ -333,14 +255,14 @@ class ConversationMachine(RuleBasedStateMachine):
 
     # What exists, and what does not
 
-    @_request("retrieve", fits=lambda turn: True, options=("once", "twice"))
+    @_RESPONSES.add("retrieve", fits=lambda turn: True, options=("once", "twice"))
     def retrieve(self, response: CreatedResponse, times: str) -> None:
         """Retrieve a response once or twice, also one that is deleted or was not stored."""
         for _ in range(1 + (times == "twice")):
             self._retrieve(response)
 
     def _retrieve(self, response: CreatedResponse) -> None:
-        exchange = self._operation("retrieve", response)
+        exchange = self._operation("retrieve", response.id)
         scenarios = list(self._of_retrieve(response, exchange))
         response.see(exchange)
         if response.kept:
@@ -365,7 +287,7 @@ class ConversationMachine(RuleBasedStateMachine):
                 late = [*as_role(ended[-1], Role.POLL), *as_role(turn.cancels[-1], Role.CANCEL)]
                 yield [*first, *late, *as_role(exchange, Role.GET_AFTER)]
 
-    @_request("retrieve", options=("retrieve", "cancel", "delete", "continue"))
+    @_RESPONSES.add("retrieve", options=("retrieve", "cancel", "delete", "continue"))
     def use_unknown_id(self, response: CreatedResponse, operation: str) -> None:
         """Send a request about a response that never was; its id looks like that of a known one."""
         if not self.has(operation):
@@ -377,23 +299,25 @@ class ConversationMachine(RuleBasedStateMachine):
             scenario = [*as_role(response.created, Role.CONTROL), *as_role(exchange, Role.PLAIN)]
             self._remember(exchange)
         else:
-            exchange = self._send(*self.session.connection.operation_path(operation, unknown))
+            exchange = self._operation(operation, unknown)
             role = {"retrieve": Role.GET_UNKNOWN, "cancel": Role.CANCEL_UNKNOWN, "delete": Role.DELETE_UNKNOWN}
             control = [*self._known.control("created", Role.FIRST), *self._known.control("retrieve", Role.GET)]
             scenario = [*control, *as_role(exchange, role[operation])]
         self._history.check(exchange, scenario)
 
-    @_request(
+    @_RESPONSES.add(
         "input_items",
         fits=lambda turn: turn.kept and turn.parent is None and bool(turn.word),
         options=("whole", "paged"),
     )
     def list_input_items(self, response: CreatedResponse, pages: str) -> None:
         """List the input items of a response: as they come, in ascending order, and in pages."""
-        for role in (Role.LISTED, Role.ASCENDING):
+        ordered = "order" in self.session.connection.parameters("input_items")
+        for role in (Role.LISTED, Role.ASCENDING) if ordered else (Role.LISTED,):
             self._list(response, role)
         after = ""
-        for role in (Role.PAGE, Role.PAGE_AFTER, Role.PAGE_LAST) if pages == "paged" else ():
+        paged = pages == "paged" and {"order", "limit", "after"} <= self.session.connection.parameters("input_items")
+        for role in (Role.PAGE, Role.PAGE_AFTER, Role.PAGE_LAST) if paged else ():
             page = self._list(response, role, after).json()
             last = page.get("last_id") if isinstance(page, dict) and page.get("has_more") is True else None
             if not isinstance(last, str):
@@ -402,16 +326,16 @@ class ConversationMachine(RuleBasedStateMachine):
 
     def _list(self, turn: CreatedResponse, role: str, after: str = "") -> Exchange:
         query = {Role.LISTED: "", Role.ASCENDING: "order=asc"}.get(Role(role), "order=asc&limit=2")
-        exchange = self._operation("input_items", turn, query + (f"&after={after}" if after else ""))
+        exchange = self._operation("input_items", turn.id, query + (f"&after={after}" if after else ""))
         turn.listings[role] = exchange
         views = [part for name, one in turn.listings.items() for part in as_role(one, name)]
         self._history.check(exchange, [*as_role(turn.created, Role.FIRST), *views])
         return exchange
 
-    @_request("delete")
+    @_RESPONSES.add("delete")
     def delete(self, response: CreatedResponse, _: str) -> None:
         """Delete a response."""
-        exchange = self._operation("delete", response)
+        exchange = self._operation("delete", response.id)
         deleted = response.was_deleted(exchange)
         self._history.check(exchange)
         if deleted and self.has("retrieve"):
@@ -419,19 +343,19 @@ class ConversationMachine(RuleBasedStateMachine):
 
     # Background
 
-    @_request("cancel", fits=lambda turn: turn.kept and not turn.background)
+    @_RESPONSES.add("cancel", fits=lambda turn: turn.kept and not turn.background)
     def cancel_foreground(self, response: CreatedResponse, _: str) -> None:
         """Cancel a response that did not run in the background."""
-        exchange = self._operation("cancel", response)
+        exchange = self._operation("cancel", response.id)
         response.cancels.append(exchange)
         response.quiet_since = len(response.gets)
         response.see(exchange)
         self._history.check(exchange, [*as_role(response.created, Role.FIRST), *as_role(exchange, Role.CANCEL)])
 
-    @_request("cancel", "background", fits=lambda turn: turn.kept and turn.background)
+    @_RESPONSES.add("cancel", "background", fits=lambda turn: turn.kept and turn.background)
     def cancel(self, response: CreatedResponse, _: str) -> None:
         """Cancel a background response, also one that has ended."""
-        exchange = self._operation("cancel", response)
+        exchange = self._operation("cancel", response.id)
         scenario = as_role(response.created, Role.FIRST)
         last = response.gets[-1] if response.gets else None
         if response.cancels and last is not None and _state(last) == "cancelled":
@@ -450,11 +374,11 @@ class ConversationMachine(RuleBasedStateMachine):
         if running and exchange.ok and self.has("retrieve"):
             self.wait(response, "")
 
-    @_request("retrieve", "background", fits=lambda turn: turn.kept and turn.background and not turn.streamed)
+    @_RESPONSES.add("retrieve", "background", fits=lambda turn: turn.kept and turn.background and not turn.streamed)
     def wait(self, response: CreatedResponse, _: str) -> None:
         """Retrieve a background response until it has ended."""
         for waited, pause in _pauses(self.session.connection.deadline):
-            exchange = self._operation("retrieve", response)
+            exchange = self._operation("retrieve", response.id)
             response.gets.append(exchange)
             response.see(exchange)
             if is_over(exchange) or waited >= self.session.connection.deadline:
@@ -468,7 +392,7 @@ class ConversationMachine(RuleBasedStateMachine):
         else:
             self._history.check(exchange, [*first, *_numbered(response.gets, Role.POLL)])
 
-    @_request(
+    @_RESPONSES.add(
         "retrieve",
         "background",
         "stream",
@@ -481,7 +405,7 @@ class ConversationMachine(RuleBasedStateMachine):
         numbers = _sequence_numbers(response.created)
         place = {"first": None, "middle": len(numbers) // 2, "last": -1}[start]
         after = "" if place is None or not numbers else f"&starting_after={numbers[place]}"
-        exchange = self._operation("retrieve", response, f"stream=true{after}")
+        exchange = self._operation("retrieve", response.id, f"stream=true{after}")
         role = {"first": Role.REPLAY, "middle": Role.REPLAY_MIDDLE, "last": Role.REPLAY_END}[start]
         if response.background:
             scenario = [*as_role(response.created, Role.STREAM), *as_role(exchange, role)]
@@ -491,76 +415,6 @@ class ConversationMachine(RuleBasedStateMachine):
         self._history.check(exchange, scenario)
 
     # Sending
-
-    def _fields(self, kind: str) -> dict[str, Any]:
-        """Return the fields of a kind of request; what the dialect or the endpoint lacks is left out."""
-        known = self.session.connection.dialect.parameters
-        lacking = [name for name in ("stream", "background") if not self.has(name)]
-        fields = {name: value for name, value in _KINDS[kind][1].items() if name in known and name not in lacking}
-        if "instructions" in fields:
-            fields["instructions"] = f"The password is {new_canary(_HIDDEN)}."
-        return fields
-
-    def _body(self, fields: dict[str, Any]) -> dict[str, Any]:
-        target = self.session.connection.target
-        body: dict[str, Any] = target.fit(target.body(**{"max_output_tokens": TINY, **fields}))
-        return body
-
-    def _turn(
-        self,
-        form: str,
-        fields: dict[str, Any],
-        *,
-        parent: CreatedResponse | None = None,
-        text: str = "",
-        word: str = "",
-        inline: bool = False,
-        tags: tuple[str, ...] = (Tag.VALID,),
-    ) -> CreatedResponse:
-        """Send a create request and keep the response that it made; it is not checked yet."""
-        if not text:
-            word = new_canary(_WORD)
-            text = _said(word)
-        given = {"input": _input(text, form), **fields}
-        if text == _QUESTION:
-            given["max_output_tokens"] = LONG
-        exchange = self._send("POST", self._path(), self._body(given), *tags)
-        response = final_response(exchange) or {}
-        turn = CreatedResponse(
-            number=len(self.turns) + 1,
-            created=exchange,
-            id=response_id_of(exchange),
-            response=response,
-            parent=parent,
-            text=text,
-            word=word,
-            hidden=next(iter(canaries_in(str(fields.get("instructions")))), ""),
-            inline=inline,
-            streamed=fields.get("stream") is True,
-            background=fields.get("background") is True,
-            stored=fields.get("store") is not False and response.get("store") is not False,
-        )
-        if turn.id:
-            self.turns.append(turn)
-        return turn
-
-    def _remember(self, exchange: Exchange) -> None:
-        """Keep the id of a response that should not have been made, to delete it in the end."""
-        if identity := response_id_of(exchange):
-            self._strays.append(identity)
-
-    def _path(self) -> str:
-        return self.session.connection.target.path()
-
-    def _operation(self, name: str, turn: CreatedResponse, query: str = "") -> Exchange:
-        return self._send(*self.session.connection.operation_path(name, turn.id, query))
-
-    def _send(self, method: str, path: str, body: Any = None, *tags: str) -> Exchange:
-        name = f"step-{len(self._history.exchanges) + 1}"
-        return self.session.connection.send(method, path, body, id=name, role=name, tags=tags)
-
-    def _clean(self, name: str, identity: str) -> None:
-        self.session.connection.send(*self.session.connection.operation_path(name, identity), id="clean", role=name)
 
 
 def conversation_machine(
@@ -620,24 +474,6 @@ def conversation_machine(
     )
     test.addClassCleanup(connection.close)
     return EndpointConversations
-
-
-def _said(word: str) -> str:
-    return f"The code word is {word}. Answer with OK only."
-
-
-def _input(text: str, form: str) -> Any:
-    if form == "string":
-        return text
-    if form == "parts":
-        return [{"role": "user", "content": [{"type": "input_text", "text": text}]}]
-    return [*user("Hello."), *user("Here is something to remember."), *user(text)] if form == "messages" else user(text)
-
-
-def _words(exchange: Exchange) -> list[str]:
-    """Return the canaries in what came back."""
-    output = (final_response(exchange) or {}).get("output")
-    return canaries_in(str(output))
 
 
 def _item_id(turn: CreatedResponse) -> str:

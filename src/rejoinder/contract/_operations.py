@@ -63,6 +63,20 @@ class Operation:
         """The names of the ids in the path, in their order."""
         return tuple(segment[1:-1] for segment in self.segments if _is_id(segment))
 
+    def below(self, ids: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+        """Return the collection of the path and the segments below it, with each id in place of its name.
+
+        The collection stands beside the create endpoint, or is that itself: then what comes before it in the path is
+        part of the endpoint's address, and needs no ids. Raises :class:`ValueError` for an id that is missing.
+        """
+        start = self.segments.index(_CREATE) if _CREATE in self.segments else 0
+        wanted = self.segments[start:]
+        missing = [name[1:-1] for name in wanted if _is_id(name) and name[1:-1] not in ids]
+        if missing:
+            raise ValueError(f"operation {self.name!r}: the path {self.path} needs {', '.join(missing)}")
+        collection, *rest = (ids[name[1:-1]] if _is_id(name) else name for name in wanted)
+        return collection, tuple(rest)
+
     def match(self, method: str, path: str) -> dict[str, str] | None:
         """Return the ids in the path of a request for the operation; ``None`` for any other request.
 
@@ -86,6 +100,8 @@ class Requested(NamedTuple):
     ids: Mapping[str, str]
 
 
+_CREATE: Final = "responses"
+"""The last segment of the path that creates a response."""
 _VERSION: Final = re.compile(r"^/v\d+(?=/)")
 
 

@@ -409,6 +409,29 @@ def _other_ids(body: Json, info: RequestInfo) -> None:
             body[name] = body[name] and f"{body[name]}0"
 
 
+@FAULTS.add("conversation-item-confused", "STA-18", hook="override", dialects=_OPENAI)
+def _first_item(visit: Visit) -> Reply | None:
+    """Retrieving an item of a conversation returns its first item."""
+    conversation = visit.conversation
+    if visit.info.operation != "retrieve_conversation_item" or conversation is None or not conversation.items:
+        return None
+    if all(item["id"] not in visit.info.request.path for item in conversation.items):
+        return None
+    return reply_with(dict(conversation.items[0]))
+
+
+@FAULTS.add("item-delete-takes-next", "STA-18", hook="override", dialects=_OPENAI)
+def _next_item_lost(visit: Visit) -> Reply | None:
+    """Deleting an item of a conversation deletes the next one, too."""
+    conversation = visit.conversation
+    if visit.info.operation == "delete_conversation_item" and conversation is not None:
+        for place, item in enumerate(conversation.items):
+            if item["id"] in visit.info.request.path:
+                del conversation.items[place + 1 : place + 2]
+                break
+    return None
+
+
 @FAULTS.add("conversation-delete-without-effect", "STA-21", hook="override", dialects=_OPENAI)
 def _kept(visit: Visit) -> Reply | None:
     """Deleted conversations can still be retrieved."""
