@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from rejoinder.conformance.judgement import broken_rules
 from rejoinder.conformance.judging.problems import get
 from rejoinder.contract import Dialect, dialect_names, load_dialect
-from rejoinder.model.exchange import Chunks, Exchange, Outcome, Request
+from rejoinder.model.exchange import Arrivals, Chunks, Exchange, Outcome, Request
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import masked
 from rejoinder.sandbox import Sandbox, sample_requests
@@ -91,7 +91,7 @@ class Template:
                 pieces.append(f"{head}data: {json.dumps(sent)}\n\n")
             tail = b"data: [DONE]\n\n" if self.exchange.body.rstrip().endswith(b"[DONE]") else b""
             body = "".join(pieces).encode() + tail
-        return replace(self.exchange, chunks=Chunks.of(body, [0.0], [len(body)]))
+        return replace(self.exchange, chunks=Chunks.of(body, Arrivals.of([0.0], [len(body)])))
 
     @property
     def is_stream(self) -> bool:
@@ -191,7 +191,7 @@ def _template(values: Sequence[Any], body: bytes, kind: str) -> Template:
             outcome=Outcome.COMPLETE,
             status=200,
             headers=(("content-type", kind),),
-            chunks=Chunks.of(body, [0.0], [len(body)]),
+            chunks=Chunks.of(body, Arrivals.of([0.0], [len(body)])),
             started_at=1_800_000_000,
             tags=(Tag.VALID,),
         ),

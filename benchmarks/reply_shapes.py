@@ -7,12 +7,13 @@ that twice the size takes twice the work.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rejoinder.contract import load_dialect
-from rejoinder.model.exchange import Chunks, Exchange, Outcome, Request
+from rejoinder.model.exchange import Arrivals, Chunks, Exchange, Outcome, Request
 
 _PLAIN = b'{"model":"m","input":"Hi"}'
 _STREAM = b'{"model":"m","input":"Hi","stream":true}'
@@ -48,7 +49,7 @@ class Shape:
             outcome=Outcome.COMPLETE,
             status=self.status,
             headers=(("content-type", kind),),
-            chunks=Chunks.of(body, [0.001 * n for n in range(len(sizes))], sizes),
+            chunks=Chunks.of(body, Arrivals.of([0.001 * n for n in range(len(sizes))], sizes)),
             case="case",
             role="stream" if self.stream else "plain",
             tags=("valid",),
@@ -103,6 +104,7 @@ def deep(depth: int) -> Any:
     return value
 
 
+ITEM_TYPES = sorted(load_dialect("openai").item_types)
 PLAIN: Mapping[str, Shape] = {
     "output of numbers": _output(lambda i: 1),
     "output of nulls": _output(lambda i: None),
@@ -179,6 +181,12 @@ PLAIN: Mapping[str, Shape] = {
     "brackets": Shape(lambda n: b"[" * n),
     "quotes": Shape(lambda n: b'"' * n),
     "zeros": Shape(lambda n: b"\0" * n),
+    "bytes at random": Shape(lambda n: random.Random(0).randbytes(n)),
+    "an object in single bytes": Shape(lambda n: b'{"output":[' + b"{}," * n + b"1]}", piece=1),
+    "output of every JSON type": _output(lambda i: (1, "a", None, True, [], {}, 1.5, [1], {"a": 1})[i % 9]),
+    "output of every type without fields": _output(lambda i: {"type": ITEM_TYPES[i % len(ITEM_TYPES)]}),
+    "output of incomplete items": _output(lambda i: {"status": "incomplete"}),
+    "short keys in short objects": _output(lambda i: {"a": 1, "b": {"c": []}}),
     "an array of arrays": Shape(lambda n: b"[" + b"[],[[]]," * n + b"0]"),
     "one field again and again": Shape(lambda n: b"{" + b'"output":[],' * n + b'"id":"r"}'),
 }
@@ -277,10 +285,26 @@ def _whole(n: int, size: int = 1) -> bytes:
     return "".join(f"event: {e['type']}\ndata: {as_json(e)}\n\n" for e in events).encode()
 
 
+EVENT_TYPES = tuple(load_dialect("openai").events)
 STREAMS: Mapping[str, Shape] = {
     "events without fields": _events(lambda i: {}),
     "events that are numbers": _events(lambda i: 1),
     "events without JSON": _lines(b"data: a\n\n"),
+    "events of broken JSON": _lines(b'data: {"a\n\n'),
+    "events of null": _lines(b"data: null\n\n"),
+    "events that are not a number": _lines(b"data: NaN\n\n"),
+    "events with infinite numbers": _lines(b'data: {"a":Infinity}\n\n'),
+    "events with numbers out of range": _lines(b"data: 1e999\n\n"),
+    "events with lone surrogates": _lines(b'data: {"type":"t","a":"\\ud800"}\n\n'),
+    "events of deep values": _events(lambda i: deep(40)),
+    "events of every type": _events(lambda i: event_of(EVENT_TYPES[i % len(EVENT_TYPES)], i)),
+    "events of every type without fields": _events(lambda i: {"type": EVENT_TYPES[i % len(EVENT_TYPES)]}),
+    "events of two lines": _lines(b"data: 1\ndata: 2\n\n"),
+    "events with names": _lines(b"event: a\ndata: {}\n\n"),
+    "events with ids": _lines(b"id: 1\ndata: {}\n\n"),
+    "events with retry": _lines(b"retry: a\ndata: {}\n\n"),
+    "events that end in CRLF": _lines(b"data: 1\r\n\r\n"),
+    "events that end in CR": _lines(b"data: 1\r\r"),
     "events without type": _events(lambda i: {"a": i}),
     "events of unknown types": _events(lambda i: {"type": f"t{i}"}),
     "events of extension types": _events(lambda i: {"type": f"a:t{i}"}),
@@ -382,7 +406,6 @@ def _of_type(name: str) -> list[tuple[str, Shape]]:
     ]
 
 
-EVENT_TYPES = tuple(load_dialect("openai").events)
 TYPES: Mapping[str, Shape] = dict(pair for name in EVENT_TYPES for pair in _of_type(name))
 """Streams of one event type, all at one place, each at a new one, and without a field."""
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request, parse_json
+from rejoinder.model.exchange import Arrivals, Chunk, Exchange, Outcome, Request, parse_json
 
 seconds = st.floats(0, 1e9, allow_nan=False)
 pairs = st.lists(st.tuples(st.text(), st.text())).map(tuple)
@@ -52,6 +52,37 @@ def test_round_trip(exchange: Exchange) -> None:
     again = Exchange.from_json(record)
     assert again == exchange
     assert again.body == exchange.body == b"".join(chunk.data for chunk in exchange.chunks)
+
+
+@given(st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 2**40)), max_size=9))
+@example([(n / 8, n) for n in range(9_000)])
+def test_arrivals_are_written_as_pairs_of_time_and_size(pairs: list[tuple[float, int]]) -> None:
+    arrivals = Arrivals.of([t for t, _ in pairs], [size for _, size in pairs])
+    text = b"".join(arrivals.to_json())
+    assert list(arrivals.pairs()) == pairs
+    assert json.loads(text) == [list(pair) for pair in pairs]
+    assert Arrivals.from_json(text) == Arrivals.from_json(json.dumps(pairs).encode()) == arrivals
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b"[", b"]", b"{}", b"null", b"[1]", b"[[0.1]]", b"[[0.1,2,3]]", b"[[0.1,2],]", b"[,[0.1,2]]"),
+        *(
+            b'[["0.1",2]]',
+            b"[[0.1,true]]",
+            b"[[0.1,-1]]",
+            b"[[0.1,1.5]]",
+            b"[[1e999,1]]",
+            b"[[0.1,99999999999999999999]]",
+        ),
+        b"[" + b"[0.1,1]," * 9_000 + b"[0.1,-1]]",
+        b"[" + b"[0.1,1]," * 9_000 + b"[0.1,18446744073709551615]]",
+    ],
+)
+def test_what_are_no_arrivals(text: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        Arrivals.from_json(text)
 
 
 @given(exchanges, st.data())

@@ -248,13 +248,13 @@ def test_an_event_has_its_place_its_time_and_its_fields() -> None:
     assert list(reader.feed(BOM + b"\r\n: note\r\nid: 7\r\nretry: 10\r\nevent: a\r\n", 1.0)) == []
     (event,) = reader.feed(b"data: x\r\ndata\r\n\r\n", 2.0)
     # It begins at its first field, 13 bytes in, and ends with the CR of the blank line.
-    assert event == ServerEvent("a", "x\n", 13, 57, 2.0, id="7", retry="10", has_data=True, terminated=True)
+    assert event == ServerEvent("a", "x\n", 13, 44, 2.0, id="7", retry="10", has_data=True, terminated=True)
     # Nothing is left for the next one.
     (event,) = reader.feed(b"data: y\n\n", 3.0)
-    assert event == ServerEvent("", "y", 58, 67, 3.0, id=None, retry=None)
+    assert event == ServerEvent("", "y", 58, 9, 3.0, id=None, retry=None)
     assert list(reader.feed(b"event: b\n", 4.0)) == []
     (event,) = reader.close()
-    assert event == ServerEvent("b", "", 67, 76, 4.0, has_data=False, terminated=False)
+    assert event == ServerEvent("b", "", 67, 9, 4.0, has_data=False, terminated=False)
     assert (reader.comments, reader.faults) == (1, [])
 
 

@@ -12,15 +12,16 @@ import base64
 import binascii
 import contextlib
 import json
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from itertools import accumulate, chain, pairwise
-from operator import eq
-from typing import Any, Final, NamedTuple, overload
+from itertools import accumulate, chain, islice
+from operator import eq, sub
+from typing import Annotated, Any, Final, NamedTuple, overload
 
 import msgspec
 
@@ -63,6 +64,57 @@ class Chunk(NamedTuple):
     data: bytes
 
 
+class Arrivals(NamedTuple):
+    """When the chunks of a body arrived, in seconds since the request began, and where each ends in the body."""
+
+    times: array[float]
+    ends: array[int]
+
+    @classmethod
+    def of(cls, times: Iterable[float], sizes: Iterable[int]) -> Arrivals:
+        """Return the arrivals of chunks of these sizes in bytes; raises ``OverflowError`` for a negative one."""
+        return cls(array("d", times), array("Q", accumulate(array("Q", sizes))))
+
+    def pairs(self) -> Iterator[tuple[float, int]]:
+        """Yield the time and the size of each chunk."""
+        return zip(self.times, map(sub, self.ends, chain((0,), self.ends)), strict=True)
+
+    def to_json(self) -> Iterator[bytes]:
+        """Yield the JSON array of :meth:`pairs`, in pieces. A time that is not finite is null."""
+        pairs, opening = self.pairs(), b"["
+        while batch := list(islice(pairs, _BATCH)):
+            yield opening + msgspec.json.encode(batch)[1:-1]
+            opening = b","
+        yield b"]" if self.times else b"[]"
+
+    @classmethod
+    def from_json(cls, data: bytes | msgspec.Raw) -> Arrivals:
+        """Read a JSON array of pairs of time and size, piece by piece; raises ``ValueError`` for anything else."""
+        text = memoryview(data)
+        times, ends = array("d"), array("Q")
+        begin, last, size = 1, len(text) - 1, 0
+        if last < 1 or (text[0], text[last]) != (0x5B, 0x5D):
+            raise ValueError("not a JSON array")
+        while begin < last:
+            cut = _BETWEEN_PAIRS.search(text, begin + 16 * _BATCH)
+            end = cut.start() + 1 if cut else last
+            try:
+                for t, length in _decode_pairs(b"".join((b"[", text[begin:end], b"]"))):
+                    size += length
+                    times.append(t)
+                    ends.append(size)
+            except (msgspec.DecodeError, OverflowError) as error:
+                raise ValueError(str(error)) from error
+            begin = end + 1
+        return cls(times, ends)
+
+
+_BATCH: Final = 4096
+"""How many chunks are written or read at once, since there may be as many as bytes."""
+_BETWEEN_PAIRS: Final = re.compile(rb"\],\[")
+_decode_pairs: Final = msgspec.json.Decoder(list[tuple[float, Annotated[int, msgspec.Meta(ge=0)]]]).decode
+
+
 class Chunks(Sequence[Chunk]):
     """The chunks of a body, kept as the whole body with two numbers for each chunk, since a chunk may be one byte.
 
@@ -79,28 +131,28 @@ class Chunks(Sequence[Chunk]):
         self.ends = array("Q", accumulate([len(data) for _, data in pieces]))
 
     @classmethod
-    def of(cls, body: bytes, times: Iterable[float], sizes: Iterable[int]) -> Chunks:
-        """Return a body as chunks of these sizes; raises ``ValueError`` if they do not add up to it."""
+    def of(cls, body: bytes, arrivals: Arrivals) -> Chunks:
+        """Return a body as chunks that arrived so; raises ``ValueError`` if their sizes do not add up to it."""
         chunks = cls(())
-        sizes = array("Q", sizes)
-        chunks.body, chunks.times, chunks.ends = body, array("d", times), array("Q", accumulate(sizes))
-        if (chunks.ends[-1] if sizes else 0) != len(body):
+        chunks.body, (chunks.times, chunks.ends) = body, arrivals
+        if (chunks.ends[-1] if chunks.ends else 0) != len(body):
             raise ValueError("chunk sizes do not add up to the body")
         return chunks
 
     @property
-    def sizes(self) -> Iterator[int]:
-        """The sizes of the chunks in bytes."""
-        return (end - begin for begin, end in pairwise(chain((0,), self.ends)))
+    def arrivals(self) -> Arrivals:
+        """When the chunks arrived, and where each ends."""
+        return Arrivals(self.times, self.ends)
 
-    def time_at(self, end: int) -> float:
-        """Return when the last of the first ``end`` bytes of a body arrived."""
-        return self.times[min(len(self.times) - 1, bisect_left(self.ends, end))]
+    def arrival(self, end: int) -> tuple[float, int]:
+        """Return when the last of the first ``end`` bytes of a body arrived, and where the chunk that held it ends."""
+        place = min(len(self.times) - 1, bisect_left(self.ends, end))
+        return self.times[place], self.ends[place]
 
     def masked(self, mask: Callable[[bytes], bytes]) -> Chunks:
         """Return the chunks with the body masked by a function that keeps its length."""
         body = mask(self.body)
-        return self if body == self.body else Chunks.of(body, self.times, self.sizes)
+        return self if body == self.body else Chunks.of(body, self.arrivals)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -224,9 +276,17 @@ class Exchange:
         """Return a copy with further tags."""
         return replace(self, tags=(*self.tags, *tags))
 
+    @property
+    def packed(self) -> Chunks:
+        """The chunks of the reply as :class:`Chunks`, whatever sequence they are."""
+        return self.chunks if isinstance(self.chunks, Chunks) else Chunks(self.chunks)
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form that :meth:`from_json` turns back into an equal exchange."""
-        packed = self.chunks if isinstance(self.chunks, Chunks) else Chunks(self.chunks)
+        return {**self.fields_to_json(), "chunks": list(self.packed.arrivals.pairs())}
+
+    def fields_to_json(self) -> dict[str, Any]:
+        """Return what :meth:`to_json` does without the times and sizes of the chunks, which may be long."""
         return {
             "id": self.id,
             "case": self.case,
@@ -240,17 +300,21 @@ class Exchange:
             "headers_at": self.headers_at,
             "ended_at": self.ended_at,
             "detail": self.detail,
-            "chunks": list(zip(packed.times, packed.sizes, strict=True)),
             **_encode_bytes(self.body),
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Exchange:
-        """Rebuild an exchange from :meth:`to_json`'s form; raises ``ValueError`` on anything else."""
+        """Rebuild an exchange from :meth:`to_json`'s form; raises ``ValueError`` on anything else.
+
+        The chunks may also be :class:`Arrivals`.
+        """
         try:
             body = _decode_bytes(record)
             pairs = record["chunks"]
-            chunks = Chunks.of(body, [t for t, _ in pairs], [size for _, size in pairs])
+            known = isinstance(pairs, Arrivals)
+            arrivals = pairs if known else Arrivals.of([t for t, _ in pairs], [size for _, size in pairs])
+            chunks = Chunks.of(body, arrivals)
             return cls(
                 id=str(record["id"]),
                 case=str(record["case"]),

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 try:
     import fcntl
@@ -40,7 +40,7 @@ from rejoinder.budgets import (
 from rejoinder.errors import ExitCode, RunFileError, RunWriteError
 from rejoinder.formatting import one_line
 from rejoinder.input_file import read_bytes
-from rejoinder.model.exchange import Exchange, load_json
+from rejoinder.model.exchange import Arrivals, Exchange, load_json
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import FORMAT, VERSION, Header
 from rejoinder.model.samples import LoadSample, Sample, read_sample
@@ -48,6 +48,8 @@ from rejoinder.model.verdict import Verdict
 from rejoinder.validation import Validator
 
 S = TypeVar("S", bound=Sample)
+
+_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @dataclass(slots=True)
@@ -147,12 +149,13 @@ class RunWriter:
 
     def exchange(self, exchange: Exchange) -> None:
         """Write one exchange."""
-        record = exchange.to_json()
-        chunks = record.pop("chunks")
+        arrivals = exchange.packed.arrivals
         # The times of many small chunks are longer than all the rest, and json takes long for them.
-        is_json = math.isfinite(sum(t for t, _ in chunks))
-        times = msgspec.json.encode(chunks).decode("ascii") if is_json else _text(chunks)
-        self._append(f'{{"kind":"exchange","chunks":{times},{_text(record)[1:]}')
+        times = list(arrivals.to_json())
+        if any(b"null" in piece for piece in times):
+            times = [_text(list(arrivals.pairs())).encode()]
+        fields = _text(exchange.fields_to_json()).encode()
+        self._append(b'{"kind":"exchange","chunks":', *times, b",", memoryview(fields)[1:])
 
     def verdict(self, verdict: Verdict) -> None:
         """Write the judgement on one rule."""
@@ -177,10 +180,11 @@ class RunWriter:
         self.close()
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        self._append(self.mask(_text(record)))
+        self._append(self.mask(_text(record)).encode())
 
-    def _append(self, line: str) -> None:
-        data = memoryview(f"{line}\n".encode())
+    def _append(self, *line: bytes | memoryview) -> None:
+        """Write a line that is given in pieces."""
+        data = memoryview(b"".join([*line, b"\n"]))
         with self._lock:
             try:
                 if not os.fstat(self._file.fileno()).st_nlink:
@@ -240,10 +244,18 @@ def _lines(path: Path) -> Iterator[bytes | None]:
 
 
 def _record(line: bytes | None) -> Any:
-    """Return the JSON value in a line, ``None`` where there is none within the limits."""
+    """Return the JSON value in a line, ``None`` where there is none within the limits.
+
+    Chunks of an exchange are :class:`Arrivals`, unless something is wrong with them or with the line.
+    """
     if line is None or line.count(b",") + line.count(b"[") + line.count(b"{") > INPUT_VALUES:
         return None
     try:
+        if line.startswith(b'{"kind":"exchange"'):
+            with contextlib.suppress(msgspec.DecodeError, ValueError):
+                fields = _decode_fields(line)
+                arrivals = Arrivals.from_json(fields.pop("chunks", b""))
+                return {**{name: load_json(bytes(value)) for name, value in fields.items()}, "chunks": arrivals}
         return load_json(line)
     except (ValueError, RecursionError):
         return None
@@ -301,7 +313,7 @@ def _take(run: Run, record: Any) -> str:
             run.samples.append(read_sample(record))
         elif kind == "footer":
             run.footer = Footer.from_json(record)
-        elif not isinstance(kind, str) or not line_is_valid(record):
+        elif not isinstance(kind, str) or not line_is_valid(_in_json(record)):
             return f"not a valid {kind if isinstance(kind, str) else 'run file'} line"
         elif kind == "exchange":
             run.exchanges.append(Exchange.from_json(record))
@@ -312,6 +324,11 @@ def _take(run: Run, record: Any) -> str:
     except (KeyError, TypeError, ValueError) as error:
         return f"not a valid {kind} line: {error}"
     return ""
+
+
+def _in_json(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record without the chunks that were read as :class:`Arrivals`, which are valid."""
+    return {**record, "chunks": []} if isinstance(record.get("chunks"), Arrivals) else record
 
 
 def _is_locked(path: Path) -> bool:

@@ -29,6 +29,7 @@ from rejoinder.model.exchange import (
     NO_CONNECTION,
     NO_HANDSHAKE,
     SLOW_READS,
+    Arrivals,
     Chunks,
     Exchange,
     Headers,
@@ -432,7 +433,7 @@ class _Progress:
 
     def chunks(self) -> Chunks:
         """Return what was kept of the body."""
-        return Chunks.of(bytes(self.body), self.times, self.sizes)
+        return Chunks.of(bytes(self.body), Arrivals.of(self.times, self.sizes))
 
     def where(self) -> str:
         """Return how far the exchange had come, in a few words."""

@@ -9,28 +9,34 @@ are bounded, so that an endless line cannot exhaust the memory.
 from __future__ import annotations
 
 import codecs
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from rejoinder.budgets import MAX_EVENT, MAX_EVENTS
 from rejoinder.model.exchange import Chunks
 
 _MAX_FAULTS: Final = 100
+_FIELDS: Final = frozenset({b"data", b"event", b"id", b"retry"})
 _LINE_END: Final = re.compile(rb"[\r\n]")
-_LINE: Final = re.compile(rb"([^\r\n]*)(?:\r\n|\n|\r)")
+_LINE: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)|")
+"""A line with its end, or nothing, so that each match begins where the last one ended."""
 _BLANK: Final = re.compile(rb"[\r\n]+")
 """One blank line or more, at the beginning of a line."""
-_EVENT: Final = re.compile(rb"(?:event: ?([^\r\n]*)\n)?data: ?([^\r\n]*)\n\n")
+_EVENT: Final = re.compile(rb"(?:event: ?([^\r\n]*+)\n)?data: ?([^\r\n]*+)\n\n|")
+"""An event in the form that most streams have, or nothing, so that each match begins where the last one ended."""
 
 
-class ServerEvent(NamedTuple):
+class ServerEvent(Struct, frozen=True, gc=False):
     """One dispatched event.
 
     ``event`` is the value of the last ``event:`` field (empty when there was none), ``data`` the data lines joined by
-    LF; ``has_data`` is false without a data field. ``start`` and ``end`` are byte offsets in the body:
-    the first byte of the first field, and the byte after the one that ends the blank line (its CR, in CRLF). ``t``
+    LF; ``has_data`` is false without a data field. ``start`` is the byte offset in the body of the first field, and
+    ``size`` how many bytes follow up to the one that ends the blank line (its CR, in CRLF), with that one. ``t``
     is the arrival time of its last byte in the unit given to the reader. ``terminated`` is false for an event that the
     body's end cut off before its blank line.
     """
@@ -38,12 +44,17 @@ class ServerEvent(NamedTuple):
     event: str
     data: str
     start: int
-    end: int
+    size: int
     t: float
     id: str | None = None
     retry: str | None = None
     has_data: bool = True
     terminated: bool = True
+
+    @property
+    def end(self) -> int:
+        """The byte offset in the body behind the event."""
+        return self.start + self.size
 
 
 class FramingFault(NamedTuple):
@@ -76,7 +87,8 @@ class SSEReader:
     _skipping_line: bool = False
     _at_start: bool = True
     _t: float = 0.0
-    _time: Callable[[int], float] | None = None
+    _until: float = math.inf
+    _chunks: Chunks | None = None
     _event: str = ""
     _data: list[str] = field(default_factory=list)
     _id: str | None = None
@@ -131,43 +143,65 @@ class SSEReader:
 
     def _lines(self, data: bytes, events: list[ServerEvent]) -> int:
         """Take the whole lines at the beginning of ``data``; return where the last one ends."""
-        position, base = 0, self._tail_at
+        position = 0
         while not self.full:
             if self._start < 0 and not (self._skipping_line or self._at_start):
                 position = self._usual(data, position, events)
-            if self._skipping_line:
-                line = _LINE.match(data, position)
-                self._skipping_line = line is None
-            elif (line := _BLANK.match(data, position)) is not None:
-                self._blank(base + position + 1, events)
-            elif (line := _LINE.match(data, position)) is not None:
-                self._line(line[1], base + position)
+                if self.full:
+                    break
+            begin, position = position, self._until_blank(data, position, events)
+            if begin == position:
+                break
+        return position
+
+    def _until_blank(self, data: bytes, position: int, events: list[ServerEvent]) -> int:
+        """Take lines up to a blank one, which may end an event; return where they end."""
+        base = self._tail_at
+        for match in _LINE.finditer(data, position):
+            line = match[1]
             if line is None:
                 break
-            position = line.end()
+            if self._skipping_line:
+                self._skipping_line = False
+            elif line:
+                self._line(line, base + position)
+            else:
+                self._blank(base + position + 1, events)
+                blank = _BLANK.match(data, position)
+                return blank.end() if blank else match.end()
+            position = match.end()
         return position
 
     def _usual(self, data: bytes, position: int, events: list[ServerEvent]) -> int:
         """Take events in the form that most streams have, which need no look at each line; return where they end."""
-        base, time, most = self._tail_at, self._time, self.max_events
-        while (match := _EVENT.match(data, position)) is not None:
+        base, t, until, errors = self._tail_at, self._t, self._until, self._errors
+        for match in _EVENT.finditer(data, position):
+            name, text = match.groups()
             end = match.end()
-            name, text = match[1], match[2]
-            if end - position > self.max_event or self._count >= most:
+            if text is None or end - position > self.max_event:
                 break
             try:
-                event, value = name.decode() if name else "", text.decode()
+                event, value = name.decode("utf-8", errors) if name else "", text.decode("utf-8", errors)
             except UnicodeDecodeError:
                 event = self._decoded(name or b"", base + match.start(1))
                 value = self._decoded(text, base + match.start(2))
-            t = self._t if time is None else time(base + end)
-            events.append(ServerEvent(event, value, base + position, base + end, t))
+                errors = self._errors
+            if base + end > until:
+                t = self._time(base + end)
+                until = self._until
+            events.append(ServerEvent(event, value, base + position, end - position, t))
             position = end
-            self._count += 1
-            if self._count >= most:
-                self._count -= 1
+            if self._count + 1 >= self.max_events:
                 self._count_event(base + end)
+                break
+            self._count += 1
         return position
+
+    def _time(self, end: int) -> float:
+        """Return when the byte before ``end`` arrived; later calls have no smaller ``end``."""
+        if end > self._until and self._chunks is not None:
+            self._t, self._until = self._chunks.arrival(end)
+        return self._t
 
     def close(self) -> Iterator[ServerEvent]:
         """End the stream; return an iterator over the unterminated last event, if there is one."""
@@ -219,6 +253,8 @@ class SSEReader:
         if self._size > self.max_event:
             self._drop(at)
             return
+        if len(self.faults) >= _MAX_FAULTS and raw.partition(b":")[0] not in _FIELDS:
+            return  # which is a fault that is not noted any more
         line = self._decoded(raw, at)
         name, _, value = line.partition(":")
         if value.startswith(" "):
@@ -235,16 +271,20 @@ class SSEReader:
             self._retry = value
             if not (value.isascii() and value.isdigit()):
                 self._fault("field", at, f"retry is not a number of milliseconds: {value[:80]!r}")
-        elif len(self.faults) < _MAX_FAULTS:
+        else:
             self._fault("field", at, f"unknown field {name[:80]!r}, which readers ignore")
+
+    @property
+    def _errors(self) -> str:
+        """How bytes that are not UTF-8 are decoded: each is an error while further faults are noted."""
+        return "strict" if len(self.faults) < _MAX_FAULTS else "replace"
 
     def _decoded(self, raw: bytes, at: int) -> str:
         """Return bytes at an offset as text, and note the first that is not UTF-8."""
         try:
-            return raw.decode()
+            return raw.decode("utf-8", self._errors)
         except UnicodeDecodeError as error:
-            if len(self.faults) < _MAX_FAULTS:
-                self._fault("utf8", at + error.start, f"invalid UTF-8: {error.reason}")
+            self._fault("utf8", at + error.start, f"invalid UTF-8: {error.reason}")
             return raw.decode("utf-8", "replace")
 
     def _make(self, end: int, *, terminated: bool) -> ServerEvent:
@@ -252,8 +292,8 @@ class SSEReader:
             event=self._event,
             data="\n".join(self._data),
             start=self._start,
-            end=end,
-            t=self._t if self._time is None else self._time(end),
+            size=end - self._start,
+            t=self._time(end),
             id=self._id,
             retry=self._retry,
             has_data=bool(self._data),
@@ -296,7 +336,7 @@ def read_events(
     """Parse timed chunks ``(seconds, bytes)`` to the end; return the events and the closed reader with its faults."""
     reader = SSEReader(max_event=max_event)
     packed = chunks if isinstance(chunks, Chunks) else Chunks(chunks)
-    reader._time = packed.time_at
+    reader._chunks, reader._until = packed, 0
     events = list(reader.feed(packed.body))
     events.extend(reader.close())
     return events, reader
