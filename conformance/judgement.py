@@ -12,7 +12,9 @@ from fnmatch import fnmatchcase
 from functools import cache
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from msgspec import structs
 
 from rejoinder.conformance.baseline import BaselineMatcher
 from rejoinder.conformance.checks import checks_by_rule
@@ -227,18 +229,18 @@ class _FeatureUse:
             if feature.fills_alone and f"{place}/".startswith(f"{feature.shows.removesuffix('/*')}/")
         }
         found = set()
-        for one in occurrences:
-            used = self._of_occurrence(one, rule)
+        for exchange, case in dict.fromkeys((one.exchange, one.case) for one in occurrences):
+            used = self._of_occurrence(exchange, case, rule)
             key = rule.id, used
             if key not in self._culprits:
                 self._culprits[key] = self._culprit(rule, used)
             found |= {self._culprits[key]} | (placed & used)
         return found - {""}
 
-    def _of_occurrence(self, one: Occurrence, rule: Rule) -> frozenset[str]:
+    def _of_occurrence(self, exchange: str, name: str, rule: Rule) -> frozenset[str]:
         """Return the features that an occurrence shows: those of its request, or of its case where that is tested."""
-        view = self._by_exchange.get(one.exchange)
-        case = self._cases.get(one.case, [])
+        view = self._by_exchange.get(exchange)
+        case = self._cases.get(name, [])
         whole = all(registered.subject in (Subject.CASE, Subject.RUN) for registered in checks_by_rule()[rule.id])
         own = case if whole or view is None or not view.is_create else [view]
         return frozenset().union(*map(self._of_view, [*own, *(found for found in case if not found.is_create)]))
@@ -546,13 +548,17 @@ def _gather(found: Iterable[Problem | More | Declined], most: int, most_kinds: i
     An endpoint decides how many problems a response has. Of each kind at most ``most`` places of an exchange are kept,
     and of the kinds the first ``most_kinds``; the first of them counts the others.
     """
+    rest = iter(found)
+    begun = next(rest, None)
+    if begun is None:  # as most checks of most exchanges
+        return [], ""
     problems: list[Problem] = []
     reason = ""
     counts: dict[tuple[str, str, str], dict[str, int]] = {}
     more: dict[int, int] = {}
     firsts: dict[tuple[str, str, str, str], int] = {}
     other_kinds = 0
-    for one in found:
+    for one in chain((begun,), rest):
         if isinstance(one, Declined):
             reason = reason or one.reason
             continue
@@ -577,10 +583,10 @@ def _gather(found: Iterable[Problem | More | Declined], most: int, most_kinds: i
             more[first] = more.get(first, 0) + again
     for place, count in more.items():
         message = problems[place].message + repeated(count)
-        problems[place] = replace(problems[place], message=message, more=count)
+        problems[place] = structs.replace(problems[place], message=message, more=count)
     if other_kinds:
         others = plural(other_kinds, "problem of another kind is", "problems of other kinds are")
-        problems[0] = replace(problems[0], message=f"{problems[0].message} {others} not listed.")
+        problems[0] = structs.replace(problems[0], message=f"{problems[0].message} {others} not listed.")
     return problems, reason
 
 
@@ -607,9 +613,30 @@ def _bounded(found: _Problems) -> _Problems:
     if not rare:
         return found
     return [
-        (views, [replace(problem, kind=f"{CRASH} other") if problem.kind in rare else problem for problem in problems])
+        (
+            views,
+            [
+                structs.replace(problem, kind=f"{CRASH} other") if problem.kind in rare else problem
+                for problem in problems
+            ],
+        )
         for views, problems in found
     ]
+
+
+class _Setting(NamedTuple):
+    """The exchange that problems are in, with what decides which of several is the evidence: the smallest is."""
+
+    view: ExchangeView
+    exchange: Exchange
+    size: tuple[bool, int]
+
+    @classmethod
+    def of(cls, view: ExchangeView) -> _Setting:
+        """Return the setting of an exchange. A valid request is better evidence than any other."""
+        exchange = view.exchange
+        invalid = bool(ON_PURPOSE.intersection(exchange.tags))
+        return cls(view, exchange, (invalid, len(exchange.request.body) + len(exchange.body)))
 
 
 def _group(
@@ -629,19 +656,21 @@ def _group(
     marks: dict[tuple[str, str, str], str] = {}
     for views, problems in _bounded(result.problems):
         by_exchange = {view.exchange.id: view for view in views}
+        of_exchanges: dict[str, _Setting] = {}
         counted: set[tuple[str, Known | None]] = set()
         for problem in problems:
-            view = by_exchange.get(problem.exchange) or elsewhere.get(problem.exchange) or views[0]
-            exchange = view.exchange
+            setting = of_exchanges.get(problem.exchange)
+            if setting is None:
+                view = by_exchange.get(problem.exchange) or elsewhere.get(problem.exchange) or views[0]
+                setting = of_exchanges[problem.exchange] = _Setting.of(view)
+            view, exchange, size = setting
             kind = problem.event_type, problem.kind, masked(problem.pointer)
             mark = marks.get(kind) or marks.setdefault(kind, fingerprint(rule.id, problem))
             known = matcher.known(rule.id, exchange.case, mark) if matcher is not None else None
             key = mark, known
-            # A valid request is the better evidence.
-            size = bool(ON_PURPOSE.intersection(exchange.tags)), len(exchange.request.body) + len(exchange.body)
             finding = findings.get(key)
             if finding is None or size < sizes[key]:
-                evidence = problem if problem.exchange else replace(problem, exchange=exchange.id)
+                evidence = problem if problem.exchange else structs.replace(problem, exchange=exchange.id)
                 sizes[key] = size
                 if finding is None:
                     finding = findings[key] = Finding(rule.id, level, evidence, count=0, known=known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -151,6 +152,46 @@ def test_condensed_values_have_the_errors_of_whole_ones(name: str, instance: Any
     if isinstance(output, list):
         instance["output"] = [copy.deepcopy(item) for item in output for _ in range(copies)]
     assert described(validators[name][0], instance) == described(whole[name], instance)
+
+
+LIMITED = {
+    "type": "object",
+    "properties": {
+        "output": {
+            "items": {
+                "anyOf": [
+                    {"type": "string", "pattern": "^[^:]+:.", "minLength": 4},
+                    {"type": "string", "maxLength": 2, "format": "date-time"},
+                    {"type": "number", "minimum": -1, "exclusiveMaximum": 2.5},
+                    {"type": "integer", "maximum": 7},
+                ]
+            }
+        }
+    },
+}
+limited = st.lists(
+    st.integers(-3, 9)
+    | st.floats(-3, 9)
+    | st.sampled_from(["", "a", "ab", "abc", "a:", "a:b", "ab:c", ":abc", "x" * 1_200, "x:" * 600]),
+    max_size=8,
+)
+
+
+@given(limited)
+def test_condensed_values_keep_to_the_limits_of_numbers_and_strings(elements: list[Any]) -> None:
+    short, long = Validator(LIMITED), Validator({**LIMITED, "minProperties": 0})
+    instance = {"output": elements}
+    assert short.is_valid(instance) == Draft202012Validator(LIMITED).is_valid(instance)
+    assert described(short, instance) == described(long, instance)
+
+
+@pytest.mark.parametrize("name", dialect_names())
+def test_what_responses_lack_is_explained_once(name: str, work_of: Callable[[Callable[[], object]], int]) -> None:
+    validator = load_dialect(name).response_validator
+    validator.errors({**RESPONSE, "output": [{"type": "message"}]})
+    first = work_of(lambda: validator.errors({**RESPONSE, "model": 11, "created_at": 5}))
+    again = work_of(lambda: validator.errors({**RESPONSE, "model": 12, "created_at": 1_700_000_000, "id": "r" * 40}))
+    assert again < first / 4
 
 
 def test_one_error_in_many_places_is_counted() -> None:

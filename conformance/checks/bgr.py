@@ -262,7 +262,7 @@ def _again(case: CaseView, role: str) -> list[dict[str, Any]]:
     return [] if view is None else [_plain(event) for event in replayed(view)]
 
 
-@check("BGR-09", Subject.CASE, needs=lambda case: bool(_original(case)) and is_replay(case.get(Role.REPLAY)))
+@check("BGR-09", Subject.CASE, needs=lambda case: is_replay(case.get(Role.REPLAY)) and bool(_original(case)))
 def replay_is_identical(case: CaseView) -> Iterator[Problem]:
     """The stream of a finished background response is replayed and compared with the first stream, event by event."""
     (view,) = case.having(Role.REPLAY)
@@ -283,11 +283,10 @@ def _start(view: ExchangeView | None) -> int | None:
 
 def _resumed(case: CaseView) -> list[ExchangeView]:
     """Return the replays from behind an event of a stream whose events are numbered."""
-    numbers = _numbers(_original(case))
-    if not numbers or not all(map(is_integer, numbers)):
-        return []
     roles = (Role.REPLAY_MIDDLE, Role.REPLAY_CUT)
-    return [view for view in case.views if view.exchange.role.startswith(roles) and is_replay(view)]
+    replays = [view for view in case.views if view.exchange.role.startswith(roles) and is_replay(view)]
+    numbers = _numbers(_original(case)) if replays else []
+    return replays if numbers and all(map(is_integer, numbers)) else []
 
 
 @check("BGR-10", Subject.CASE, needs=lambda case: bool(_resumed(case)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec import structs
 
 from rejoinder.conformance.judging.controls import has_control, has_control_without_fault
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
@@ -404,7 +405,9 @@ def unknown_prompts_are_refused(case: CaseView) -> Iterator[Problem | Declined]:
     for found in unheard_words(case):
         if isinstance(found, Problem):
             message = "The endpoint accepted a prompt template that does not exist, and ignored it."
-            yield replace(found, message=message, pointer="/prompt", expected="4xx status", actual=200, kind="prompt")
+            yield structs.replace(
+                found, message=message, pointer="/prompt", expected="4xx status", actual=200, kind="prompt"
+            )
         else:
             yield found
 

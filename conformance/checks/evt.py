@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from rejoinder.conformance.judging.exchange_view import CaseView, Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
@@ -30,7 +31,7 @@ from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_replay, replayed
 from rejoinder.formatting import plural
 from rejoinder.model.verdict import ABSENT, Problem, masked
-from rejoinder.validation import JSON_TYPES, SchemaError
+from rejoinder.validation import SchemaError
 
 
 def _has_objects(view: ExchangeView) -> bool:
@@ -76,7 +77,11 @@ def _has_two_numbers(view: ExchangeView) -> bool:
 def numbers_increase(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares each integer `sequence_number` with the previous one."""
     yield from each(
-        ((before, event) for (_, before), (event, number) in itertools.pairwise(view.numbered) if number <= before),
+        (
+            (before, view.numbered[place])
+            for place, (before, number) in enumerate(itertools.pairwise(view.numbers), 1)
+            if number <= before
+        ),
         lambda place: at_event(
             place[1],
             f"sequence_number {quoted(place[1].data['sequence_number'])} follows {quoted(place[0])}.",
@@ -93,9 +98,9 @@ def numbers_have_no_gaps(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares each integer `sequence_number` with the previous one plus 1. EVT-03 covers smaller numbers."""
     yield from each(
         (
-            (before, event)
-            for (previous, before), (event, number) in itertools.pairwise(view.numbered)
-            if number > before + 1 and event.number == previous.number + 1
+            (before, view.numbered[place])
+            for place, (before, number) in enumerate(itertools.pairwise(view.numbers), 1)
+            if number > before + 1 and view.numbered[place].number == view.numbered[place - 1].number + 1
         ),
         lambda place: at_event(
             place[1],
@@ -108,10 +113,10 @@ def numbers_have_no_gaps(view: ExchangeView) -> Iterator[Problem | More]:
     )
 
 
-@check("EVT-05", Subject.STREAM, needs=lambda view: bool(view.numbered) and view.numbered[0][0].number == 0)
+@check("EVT-05", Subject.STREAM, needs=lambda view: bool(view.numbered) and view.numbered[0].number == 0)
 def first_number(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the first `sequence_number` with `first_sequence_number` of the dialect."""
-    event, number = view.numbered[0]
+    event, number = view.numbered[0], view.numbers[0]
     first = view.dialect.stream["first_sequence_number"]
     if number != first:
         message = f"The first sequence_number is {quoted(number)}."
@@ -122,7 +127,7 @@ def first_number(view: ExchangeView) -> Iterator[Problem | More]:
 def numbers_are_not_negative(view: ExchangeView) -> Iterator[Problem | More]:
     """Reports every negative `sequence_number`."""
     yield from each(
-        (event for event, number in view.numbered if number < 0),
+        (event for event, number in zip(view.numbered, view.numbers, strict=True) if number < 0),
         lambda event: at_event(
             event,
             f"{event_name(event)} has sequence_number {quoted(event.data['sequence_number'])}.",
@@ -142,11 +147,7 @@ def types_are_known(view: ExchangeView) -> Iterator[Problem | More]:
     """
     ignored = view.dialect.stream["ignored_events"]
     yield from each(
-        (
-            event
-            for event in view.events
-            if event.spec is None and event.type and not event.is_extension and event.type not in ignored
-        ),
+        (event for event in view.unknown if not event.is_extension and event.type not in ignored),
         lambda event: at_event(
             event,
             f"The dialect has no event type {quoted(event.type)}.",
@@ -158,15 +159,11 @@ def types_are_known(view: ExchangeView) -> Iterator[Problem | More]:
     )
 
 
-def _has_extensions(view: ExchangeView) -> bool:
-    return any(event.is_extension for event in view.events)
-
-
-@check("EVT-08", Subject.STREAM, needs=_has_extensions)
+@check("EVT-08", Subject.STREAM, needs=lambda view: bool(view.extensions))
 def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `sequence_number` of every event of type `vendor:name` is an integer."""
     yield from each(
-        (event for event in view.events if event.is_extension and not is_integer(event.data.get("sequence_number"))),
+        (event for event in view.extensions if not is_integer(event.data.get("sequence_number"))),
         lambda event: at_event(
             event,
             f"The sequence_number of extension event {quoted(event.type)} "
@@ -179,19 +176,29 @@ def extensions_are_numbered(view: ExchangeView) -> Iterator[Problem | More]:
     )
 
 
-@check("EVT-09", Subject.STREAM, needs=lambda view: _has_extensions(view) and view.whole_output is not None)
+@check("EVT-09", Subject.STREAM, needs=lambda view: bool(view.extensions) and view.whole_output is not None)
 def extensions_can_be_left_out(view: ExchangeView) -> Iterator[Problem | More]:
     """Reconstructs the output without extension events and compares it with the terminal response, as ACC-12 does."""
     message = "Without extension events, the reconstructed output differs at {} from the terminal response."
     yield from differing(in_exchange, view, message, *view.folded_and_final(), "/response/output", kind="fold")
 
 
-# Parsed JSON has these types; a number may be whole.
-_JSON_TYPES: Final[Mapping[str, type]] = {name: type_ for type_, name in JSON_TYPES.items()}
-
 # Other rules look inside of these: RSP-05, ITM-23, ITM-24, PRT-15.
-_OWN_RULES: Final = ("response", "item", "part", "annotation")
-_Misfit = tuple[Event, SchemaError]
+_OWN_RULES: Final = frozenset({"response", "item", "part", "annotation"})
+
+
+class _Misfit(NamedTuple):
+    """A field of an event that is missing (keyword ``required``), of another type, or wrong inside (``error``).
+
+    A stream may have several for each event, so that they hold no more than what finds the problem.
+    """
+
+    event: Event
+    field: str
+    wanted: str
+    value: Any
+    keyword: str
+    error: SchemaError | None = None
 
 
 def _misfits(view: ExchangeView) -> Iterator[_Misfit]:
@@ -199,31 +206,38 @@ def _misfits(view: ExchangeView) -> Iterator[_Misfit]:
     for event in view.known:
         spec, data = event.spec, event.data
         assert spec is not None
-        for name, wanted in spec.types.items():
+        for name, wanted, kind, required, nullable, nested in spec.fields:
             value = data.get(name, ABSENT)
-            if wanted and type(value) is not _JSON_TYPES[wanted]:
+            if kind is not None and type(value) is not kind:
                 if value is ABSENT:
-                    if name in spec.required:
-                        message = f"required field {quoted(name)} is missing"
-                        yield event, SchemaError(f"/{name}", message, "required", wanted=wanted)
+                    if required:
+                        yield _Misfit(event, name, wanted, value, "required")
                     continue
-                if value is None and (name in spec.nullable or name == "item"):
+                if value is None and (nullable or name == "item"):
                     continue  # ITM-06 covers an item that is null
                 if not (wanted == "number" and is_number(value)):
-                    yield event, SchemaError(f"/{name}", "", "type", actual=value, wanted=wanted)
+                    yield _Misfit(event, name, wanted, value, "type")
                     continue
             # An empty list, such as that of log probabilities, has nothing inside.
-            if name in spec.nested and value != [] and name not in _OWN_RULES and value is not ABSENT:
+            if nested and value != [] and value is not ABSENT and name not in _OWN_RULES:
                 for error in view.dialect.field_validator(spec.type, name).errors(value):
-                    yield event, replace(error, pointer=f"/{name}{error.pointer}")
+                    yield _Misfit(event, name, wanted, value, error.keyword, error)
 
 
-def _misfit(place: _Misfit) -> Problem:
-    event, error = place
-    name = error.pointer[1:]
-    if error.keyword == "required" and "/" not in name:
+def _kind(misfit: _Misfit) -> tuple[str, str, str]:
+    inner = masked(misfit.error.pointer) if misfit.error else ""
+    return misfit.event.type, misfit.field + inner, misfit.keyword
+
+
+def _misfit(misfit: _Misfit) -> Problem:
+    event, name, wanted, value, keyword, error = misfit
+    if error is None:
+        error = SchemaError(f"/{name}", "", keyword, actual=value, wanted=wanted)
+    else:
+        error = replace(error, pointer=f"/{name}{error.pointer}")
+    if keyword == "required" and error.pointer == f"/{name}":
         message = f"{event_name(event)} has no {name}."
-    elif "/" not in name:
+    elif error.pointer == f"/{name}":
         message = f"{event_name(event)} has {name} {quoted(error.actual)}, expected {error.wanted}."
     else:
         message = mismatch(event_name(event), error)
@@ -236,7 +250,7 @@ def required_fields(view: ExchangeView) -> Iterator[Problem | More]:
 
     Other rules look into `response` (RSP-05), `item` (ITM-23, ITM-24), `part` and `annotation` (PRT-15).
     """
-    yield from each(_misfits(view), _misfit, lambda place: (place[0].type, masked(place[1].pointer), place[1].keyword))
+    yield from each(_misfits(view), _misfit, _kind)
     for event in view.known:
         if event.spec is not None and event.spec.role == "error":
             yield from _error_event(event, view.dialect.stream["error_event"])

@@ -9,6 +9,7 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
     More,
+    Places,
     at_event,
     at_misfit,
     differing_fields,
@@ -32,7 +33,7 @@ from rejoinder.validation import SchemaError
 
 _FINISHED: Final = ("completed", "incomplete", "failed")
 _RUNNING: Final = ("in_progress", "searching", "interpreting", "generating", "queued")
-_UNFINISHED: Final = ("incomplete", *_RUNNING)
+_UNFINISHED: Final = frozenset({"incomplete", *_RUNNING})
 _EXPECTED: Final[Mapping[str, str]] = {
     "role": "non-empty string",
     "name": "non-empty string",
@@ -329,28 +330,28 @@ def nothing_after_the_end(view: ExchangeView) -> Iterator[Problem | More]:
     for item in view.fold.items:
         if not item.closed_at:
             continue
-        late = [
-            n for n in item.events if n > item.closed_at[0] and n not in item.closed_at and n not in item.announced_at
-        ]
-        if late:
-            event = view.events[late[0]]
+        own = {*item.closed_at, *item.announced_at}
+        late = next((number for number in item.events if number > item.closed_at[0] and number not in own), None)
+        if late is not None:
+            event = view.events[late]
             message = f"{event_name(event)} refers to an item that is already done."
             yield at_event(event, message, "/item_id", expected="no event of this item", actual=event.type)
 
 
-@check("ITM-12", Subject.RESPONSE, needs=lambda view: any(item.get("status") == "incomplete" for item in view.output))
+@check("ITM-12", Subject.RESPONSE, needs=lambda view: "incomplete" in view.item_statuses)
 def incomplete_is_last(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the position of every incomplete item in the final output."""
     output = view.whole_output or []
-    for i, item in enumerate(output[:-1]):
-        if get(item, "status") == "incomplete":
-            yield in_response(
-                view,
-                f"Item {i + 1} of {len(output)} is incomplete, but is not the last one.",
-                f"/output/{i}/status",
-                expected="completed",
-                actual="incomplete",
-            )
+    yield from each(
+        (i for i, item in enumerate(output[:-1]) if get(item, "status") == "incomplete"),
+        lambda place: in_response(
+            view,
+            f"Item {place + 1} of {len(output)} is incomplete, but is not the last one.",
+            f"/output/{place}/status",
+            expected="completed",
+            actual="incomplete",
+        ),
+    )
 
 
 @check("ITM-13", Subject.RESPONSE, needs=lambda view: get(view.response, "status") == "completed" and bool(view.output))
@@ -358,9 +359,9 @@ def completed_means_all(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the status of every item in a completed response."""
     yield from each(
         (
-            (i, item["status"])
-            for i, item in enumerate(view.whole_output or ())
-            if isinstance(item, dict) and item.get("status") in _UNFINISHED
+            (i, status)
+            for i, item in enumerate((view.whole_output or ()) if view.item_statuses & _UNFINISHED else ())
+            if isinstance(item, dict) and isinstance(status := item.get("status"), str) and status in _UNFINISHED
         ),
         lambda place: in_response(
             view,
@@ -423,6 +424,8 @@ def id_type_status(view: ExchangeView) -> Iterator[Problem | More]:
     parameters, classes = view.dialect.response, view.dialect.output_items
     own = {*view.dialect.item_types, *classes, *parameters["id_optional"], *parameters["status_optional"]}
 
+    output = view.whole_output or []
+
     def optional(name: str, kind: str) -> bool:
         if name == "type":
             return False
@@ -430,32 +433,39 @@ def id_type_status(view: ExchangeView) -> Iterator[Problem | More]:
         required = name in classes[kind].get("required", ()) if kind in classes else name == "id"
         return not required or kind in parameters[f"{name}_optional"]
 
-    def problem(name: str, kind: str, place: tuple[int, dict[str, Any]]) -> Problem:
-        i, item = place
-        value = item.get(name, ABSENT)
+    def wrong_items(kind: str) -> list[tuple[str, bool, Places[int]]]:
+        return [(name, optional(name, kind), Places()) for name in ("type", "id", "status")]
+
+    def problem(name: str, kind: str, place: int) -> Problem:
+        value = output[place].get(name, ABSENT)
         return in_response(
             view,
-            f"Output item {i}{f' ({kind})' if kind else ''} {has_what(name, value)}.",
-            f"/output/{i}/{name}",
+            f"Output item {place}{f' ({kind})' if kind else ''} {has_what(name, value)}.",
+            f"/output/{place}/{name}",
             expected="string",
             actual=value,
             kind=kind,
         )
 
-    groups: dict[str, list[tuple[int, dict[str, Any]]]] = {"": []}
-    for i, item in enumerate(view.whole_output or ()):
-        if isinstance(item, dict):  # RSP-05
-            kind = item.get("type")
-            groups.setdefault(kind if isinstance(kind, str) and kind in own else "", []).append((i, item))
-    for kind, places in groups.items():
-        for name in ("type", "id", "status"):
-            wrong = (place for place in places if not isinstance(place[1].get(name), str))
-            if optional(name, kind):
-                wrong = (place for place in wrong if place[1].get(name) is not None)
-            yield from each(wrong, partial(problem, name, kind if kind in view.dialect.item_types else ""))
+    others = wrong_items("")
+    groups = {"": others}
+    for place, item in enumerate(output):
+        if not isinstance(item, dict):
+            continue  # RSP-05
+        kind = item.get("type")
+        group = others
+        if isinstance(kind, str) and kind in own:
+            group = groups.get(kind) or groups.setdefault(kind, wrong_items(kind))
+        for name, may_lack, wrong in group:
+            value = item.get(name)
+            if not isinstance(value, str) and not (may_lack and value is None):
+                wrong.add(place)
+    for kind, group in groups.items():
+        for name, _, wrong in group:
+            yield from wrong.problems(partial(problem, name, kind if kind in view.dialect.item_types else ""))
 
 
-@check("ITM-17", Subject.RESPONSE, needs=lambda view: any(isinstance(item.get("type"), str) for item in view.output))
+@check("ITM-17", Subject.RESPONSE, needs=lambda view: bool(view.items_by_type))
 def item_types_are_known(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares every item type in the final output with the list of the dialect and the form `vendor:name`."""
     known = view.dialect.item_types
@@ -547,9 +557,7 @@ def _changed(name: str, before: Any, after: Any) -> str:
     return f"The {name} of a call changes from {quoted(before)} to {quoted(after)}."
 
 
-@check(
-    "ITM-21", Subject.RESPONSE, needs=lambda view: {"reasoning", "message"} <= {str(i.get("type")) for i in view.output}
-)
+@check("ITM-21", Subject.RESPONSE, needs=lambda view: {"reasoning", "message"} <= view.items_by_type.keys())
 def reasoning_comes_first(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the type of the last item in every completed response that has reasoning and a message."""
     last = view.output[-1]
@@ -558,7 +566,7 @@ def reasoning_comes_first(view: ExchangeView) -> Iterator[Problem | More]:
         yield in_response(view, message, "/output", expected="item other than reasoning", actual="reasoning")
 
 
-@check("ITM-22", Subject.RESPONSE, needs=lambda view: any(item.get("type") == "message" for item in view.output))
+@check("ITM-22", Subject.RESPONSE, needs=lambda view: "message" in view.items_by_type)
 def messages_are_the_assistants(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the role of every message in the final output. RSP-05 covers a role that is no string."""
     yield from each(

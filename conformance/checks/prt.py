@@ -496,7 +496,7 @@ def _nested(view: ExchangeView) -> Iterator[tuple[Event, str]]:
     """Yield every event that has a part or an annotation, with the name of that field."""
     for event in view.known:
         for name in ("part", "annotation"):
-            if event.spec is not None and name in event.spec.nested and isinstance(event.data.get(name), dict):
+            if isinstance(event.data.get(name), dict) and event.spec is not None and event.spec.is_nested(name):
                 yield event, name
 
 

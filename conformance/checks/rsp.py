@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.exchange_view import CaseView, Event, ExchangeView
 from rejoinder.conformance.judging.problems import (
+    More,
     at_event,
+    each,
     get,
     has_what,
     in_exchange,
@@ -26,7 +28,7 @@ from rejoinder.conformance.judging.turns import state
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN
-from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.model.verdict import ABSENT, Problem, masked
 from rejoinder.validation import SchemaError, pointer_keys
 
 # No Responses endpoint is older than the API itself; clocks may run a day ahead.
@@ -158,13 +160,13 @@ def status_is_known(view: ExchangeView) -> Iterator[Problem]:
 
 def _is_owned(view: ExchangeView, error: SchemaError, response: dict[str, Any]) -> bool:
     """Whether a more specific rule reports this error. Most look at the final response only."""
+    if error.pointer == "/object":  # RSP-01
+        return error.keyword != "required"
+    if error.pointer == "/status":  # RSP-04
+        return isinstance(error.actual, str)
+    if response is not view.response:
+        return False
     match pointer_keys(error.pointer):
-        case ["object"]:  # RSP-01
-            return error.keyword != "required"
-        case ["status"]:  # RSP-04
-            return isinstance(error.actual, str)
-        case _ if response is not view.response:
-            return False
         case ["error", "code" | "message"] | ["incomplete_details", "reason"]:  # RSP-06, RSP-08
             return True
         case ["output", _, "id" | "status"]:  # ITM-16
@@ -213,26 +215,35 @@ def _repeats_the_request(view: ExchangeView, response: dict[str, Any], pointer: 
 
 
 @check("RSP-05", Subject.CREATE, needs=_has_responses)
-def required_fields(view: ExchangeView) -> Iterator[Problem]:
+def required_fields(view: ExchangeView) -> Iterator[Problem | More]:
     """Validates every response object, in a stream too, against the response schema of the dialect.
 
     The schema includes output items, their parts, and what repeats the request: tools, text format and the like. Other
     rules cover status, ids, annotations, usage counts and the like. A value that the request has too is accepted.
     """
-    for event, response, pointer in _responses(view):
-        for error in view.dialect.response_validator.errors(response):
-            if _is_owned(view, error, response) or _repeats_the_request(view, response, error.pointer):
-                continue
-            missing = error.keyword == "required"
-            where = f" ({error.branch})" if error.branch else ""
-            yield _problem(
-                event,
-                f"The response object does not match the schema{where}: {error.located}.{repeated(error.more)}",
-                f"{pointer}{error.pointer}",
-                expected=error.wanted,
-                actual=error.actual,
-                kind="" if missing else error.keyword,
-            )
+
+    def problem(place: tuple[Event | None, str, SchemaError]) -> Problem:
+        event, pointer, error = place
+        where = f" ({error.branch})" if error.branch else ""
+        return _problem(
+            event,
+            f"The response object does not match the schema{where}: {error.located}.{repeated(error.more)}",
+            f"{pointer}{error.pointer}",
+            expected=error.wanted,
+            actual=error.actual,
+            kind="" if error.keyword == "required" else error.keyword,
+        )
+
+    yield from each(
+        (
+            (event, pointer, error)
+            for event, response, pointer in _responses(view)
+            for error in view.dialect.response_validator.errors(response)
+            if not (_is_owned(view, error, response) or _repeats_the_request(view, response, error.pointer))
+        ),
+        problem,
+        lambda place: (place[0] and place[0].type, masked(place[2].pointer), place[2].keyword),
+    )
 
 
 @check("RSP-06", Subject.RESPONSE, needs=lambda view: isinstance(state(view.response), str))

@@ -43,7 +43,7 @@ def clean_framing(view: ExchangeView) -> Iterator[Problem | More]:
 def data_is_an_object(view: ExchangeView) -> Iterator[Problem | More]:
     """Parses the data of each event, which must be one JSON object. SSE-07 covers null."""
     yield from each(
-        (event for event in view.events if event.error),
+        (event for event in view.events if not event.is_json),
         lambda event: at_event(
             event,
             f"The data of event {event.number} is not JSON: {event.error}.",
@@ -133,7 +133,7 @@ def strict_json(view: ExchangeView) -> Iterator[Problem | More]:
                 kind="surrogate",
             )
     yield from each(
-        (event for event in view.events if event.value is None and not (event.error or event.constants)),
+        (event for event in view.events if event.value is None and event.is_json and not event.constants),
         lambda event: at_event(
             event, f"The data of event {event.number} is null.", expected="JSON object", actual=None, kind="null"
         ),
@@ -204,7 +204,7 @@ def data_lines_join(view: ExchangeView) -> Iterator[Problem | More]:
     """Joins the `data` lines of each event by line feeds, as readers do, and parses the result."""
     for event in view.events:
         lines = event.frame.data.count("\n") + 1
-        if event.error and lines > 1:
+        if lines > 1 and not event.is_json:
             yield at_event(
                 event,
                 f"The {lines} data lines of event {event.number} do not join to JSON.",

@@ -153,8 +153,7 @@ def details_are_parts(view: ExchangeView) -> Iterator[Problem]:
 def _reasoned(view: ExchangeView) -> bool:
     return any(
         isinstance(part, dict) and isinstance(part.get("text"), str) and bool(part["text"].strip())
-        for item in view.output
-        if item.get("type") == "reasoning"
+        for _, item in view.items_by_type.get("reasoning", ())
         for part in (item.get("content") if isinstance(item.get("content"), list) else None) or ()
     )
 

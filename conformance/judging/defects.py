@@ -14,13 +14,15 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
+from msgspec import Struct
+
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.turns import crash_kind, is_broken, status_code
 from rejoinder.contract import Follows, Rule, Within
 from rejoinder.model.verdict import DefectKey, Finding, Problem, Verdict, masked, place_in_response
 
 
-class Occurrence(NamedTuple):
+class Occurrence(Struct, frozen=True, gc=False):
     """Where a finding occurred.
 
     ``item`` is the output index, ``event`` the number of the event in the stream, ``pointer`` the place in the response
@@ -47,16 +49,23 @@ Occurrences = Mapping[int, Sequence[Occurrence]]
 def occurrence(problem: Problem, view: ExchangeView) -> Occurrence:
     """Return where a problem of an exchange is."""
     exchange = view.exchange
+    place = place_in_response(problem.pointer)
     return Occurrence(
         problem.exchange or exchange.id,
         exchange.case,
-        _item(problem, view),
+        _item(problem, place, view),
         problem.event,
-        _place(problem),
-        _words(view),
-        frozenset(_nulls(view.request, "")) if view.is_create and b"null" in exchange.request.body else frozenset(),
+        place,
+        view.once(_words),
+        view.once(_all_nulls),
         problem.more > 0,
     )
+
+
+def _all_nulls(view: ExchangeView) -> frozenset[str]:
+    if not view.is_create or b"null" not in view.exchange.request.body:
+        return frozenset()
+    return frozenset(_nulls(view.request, ""))
 
 
 def _words(view: ExchangeView) -> str:
@@ -89,14 +98,9 @@ def _nulls(value: Any, pointer: str) -> Iterator[str]:
             yield from [f"{pointer}/*"] if inner is None else _nulls(inner, f"{pointer}/*")
 
 
-def _place(problem: Problem) -> str:
-    return place_in_response(problem.pointer)
-
-
-def _item(problem: Problem, view: ExchangeView) -> int | None:
-    steps = _place(problem).split("/")
-    if len(steps) > 2 and steps[1] == "output" and steps[2].isdigit():
-        return int(steps[2])
+def _item(problem: Problem, place: str, view: ExchangeView) -> int | None:
+    if place.startswith("/output/") and (step := place.split("/", 3)[2]).isdigit():
+        return int(step)
     if problem.event is None or not view.is_stream or problem.event >= len(view.events):
         return None
     index = view.events[problem.event].data.get("output_index")
@@ -172,7 +176,7 @@ def _always_fail(verdict: Verdict, cause: Verdict, follows: Follows, by_rule: Ma
 
 
 def _fits(finding: Finding, pointer: str, kind: str) -> bool:
-    place = masked(_place(finding.evidence))
+    place = masked(place_in_response(finding.evidence.pointer))
     return fnmatchcase(place, pointer) and fnmatchcase(finding.evidence.kind, kind)
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
+import msgspec
+from msgspec import Struct
+
+from rejoinder.budgets import DEPTH
 from rejoinder.conformance.judging.context import NO_CONTEXT, RunContext
 from rejoinder.contract import Dialect, EventSpec, Requested, requested_operation
 from rejoinder.fold import StreamFold
-from rejoinder.model.exchange import Exchange, Outcome, is_too_deep, load_json
+from rejoinder.model.exchange import Exchange, Outcome, is_too_deep
 from rejoinder.wire.sse import ServerEvent, SSEReader, read_events
 
 DONE_SENTINEL: Final = "[DONE]"
@@ -19,32 +24,49 @@ DONE_SENTINEL: Final = "[DONE]"
 T = TypeVar("T")
 
 
-def _parsed(text: str) -> tuple[Any, str, tuple[str, ...]]:
-    """Return the value of the data of an event, or why it has none, and the words in it that are numbers elsewhere."""
+_BEGINNING: Final = re.compile(r'[ \t\n\r]*+[\[{"0-9tfnNI-]')
+"""How a text begins that may be JSON, or is it but for its constants."""
+_NO_FIELDS: Final[dict[str, Any]] = {}
+
+
+def _parsed(text: str) -> tuple[Any, bool, tuple[str, ...]]:
+    """Return the value of the data of an event, whether it has one, and the words in it that are numbers elsewhere."""
     constants: list[str] = []
-    error = ""
     try:
-        # Most events hold neither word, and the decoder without a hook is the fast one.
-        if "NaN" in text or "Infinity" in text:
-            value = json.loads(text, parse_constant=constants.append)
-        else:
-            value = load_json(text)
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        # The fast decoder refuses some JSON: lone surrogates, numbers out of range.
+        if _BEGINNING.match(text) is None:
+            return None, False, ()
+        # The decoder without a hook is the fast one.
+        hook = constants.append if "NaN" in text or "Infinity" in text else None
+        try:
+            value = json.loads(text, parse_constant=hook)
+        except (ValueError, RecursionError):
+            return None, False, tuple(constants)
+    if len(text) > DEPTH and is_too_deep(value, text):
+        return None, False, tuple(constants)
+    return value, True, tuple(constants) if constants else ()
+
+
+def _why_not_json(text: str) -> str:
+    """Return why the data of an event could not be parsed."""
+    try:
+        json.loads(text)
     except RecursionError:
-        value, error = None, "nested too deeply"
+        pass
     except ValueError as problem:
-        value, error = None, str(problem)
-    if is_too_deep(value, text):
-        value, error = None, "nested too deeply"
-    return value, error, tuple(constants)
+        return str(problem)
+    return "nested too deeply"
 
 
-class Event(NamedTuple):
+class Event(Struct, frozen=True, gc=False):
     """One event of a stream: its number, the framing, and its parsed data.
 
-    ``value`` is the parsed JSON (``None`` when ``error`` says why it could not be parsed, or for a JSON null), ``data``
-    the same as an object (empty when it is something else), ``type`` the type inside the data or the empty string.
-    ``number`` counts events without comments and sentinels from 0. ``constants`` are the words in the data that are
-    numbers in JavaScript and not in JSON: NaN, Infinity.
+    ``value`` is the parsed JSON (``None`` when the data could not be parsed, so that ``is_json`` is false, or for a
+    JSON null), ``data`` the same as an object (empty when it is something else), ``type`` the type inside the data or
+    the empty string. ``number`` counts events without comments and sentinels from 0. ``constants`` are the words in
+    the data that are numbers in JavaScript and not in JSON: NaN, Infinity.
     """
 
     number: int
@@ -53,8 +75,13 @@ class Event(NamedTuple):
     data: dict[str, Any]
     type: str
     spec: EventSpec | None
-    error: str = ""
+    is_json: bool = True
     constants: tuple[str, ...] = ()
+
+    @property
+    def error(self) -> str:
+        """Why the data could not be parsed; empty if it could."""
+        return "" if self.is_json else _why_not_json(self.frame.data)
 
     @property
     def is_extension(self) -> bool:
@@ -175,15 +202,19 @@ class ExchangeView:
         events: list[Event] = []
         specs = self.dialect.events
         for frame in self.frames:
-            if not frame.has_data or (DONE_SENTINEL in frame.data and frame.data.strip() == DONE_SENTINEL):
+            text = frame.data
+            if not frame.has_data or (DONE_SENTINEL in text and text.strip() == DONE_SENTINEL):
                 continue
             if not frame.terminated and self.exchange.outcome is not Outcome.COMPLETE:
                 continue  # what a broken connection left of an event says nothing about the event
-            value, error, constants = _parsed(frame.data)
-            data = value if isinstance(value, dict) else {}
-            kind = data.get("type")
-            kind = kind if isinstance(kind, str) else ""
-            events.append(Event(len(events), frame, value, data, kind, specs.get(kind), error, constants))
+            value, is_json, constants = _parsed(text)
+            if isinstance(value, dict):
+                kind = value.get("type")
+                kind = kind if isinstance(kind, str) else ""
+                event = Event(len(events), frame, value, value, kind, specs.get(kind), is_json, constants)
+            else:
+                event = Event(len(events), frame, value, _NO_FIELDS, "", None, is_json, constants)
+            events.append(event)
         return events
 
     @cached_property
@@ -205,11 +236,29 @@ class ExchangeView:
         return found
 
     @cached_property
-    def numbered(self) -> list[tuple[Event, int]]:
-        """The events that have an integer sequence_number, with it, but for those that clients ignore."""
+    def unknown(self) -> list[Event]:
+        """The events with a type that the contract does not name."""
+        return [event for event in self.events if event.spec is None and event.type]
+
+    @cached_property
+    def extensions(self) -> list[Event]:
+        """The events of types that have the form of an extension, ``vendor:name``."""
+        return [event for event in self.unknown if event.is_extension]
+
+    @cached_property
+    def numbered(self) -> list[Event]:
+        """The events that have an integer sequence_number, but for those that clients ignore."""
         ignored = self.dialect.stream["ignored_events"]
-        pairs = [(event, event.data.get("sequence_number")) for event in self.events if event.type not in ignored]
-        return [(event, number) for event, number in pairs if type(number) is int]
+        return [
+            event
+            for event in self.events
+            if type(event.data.get("sequence_number")) is int and event.type not in ignored
+        ]
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The sequence numbers of :attr:`numbered`."""
+        return [event.data["sequence_number"] for event in self.numbered]
 
     @cached_property
     def fold(self) -> StreamFold:
@@ -303,6 +352,11 @@ class ExchangeView:
             if isinstance(item, dict) and isinstance(kind := item.get("type"), str):
                 found.setdefault(kind, []).append((i, item))
         return found
+
+    @cached_property
+    def item_statuses(self) -> frozenset[str]:
+        """The statuses of the output items that are strings."""
+        return frozenset([status for item in self.output if isinstance(status := item.get("status"), str)])
 
     def text(self) -> str:
         """Return the joined output_text of the final output."""

@@ -115,7 +115,7 @@ def _events(reply: _Reply) -> Iterator[str]:
     if not reply.view.events:
         yield "The stream has no events."
     for event in reply.view.events:
-        if event.error:
+        if not event.is_json:
             yield f"Event {event.number} is not JSON: {event.error}."
         elif event.type not in reply.view.dialect.events:
             yield f'Event {event.number} has the type "{one_line(event.type, 80)}", which the specification lacks.'

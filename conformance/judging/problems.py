@@ -6,8 +6,9 @@ import re
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count, islice
-from typing import Any, Final, TypeGuard, TypeVar
+from typing import Any, Final, Generic, TypeGuard, TypeVar
 
 from rejoinder.conformance.judging.exchange_view import Event, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
@@ -24,7 +25,8 @@ MAX_RUN_PLACES: Final = 4_000
 LATER_PLACES: Final = 20
 """How many places of one kind of problem, and how many kinds, are then kept for one exchange."""
 
-_PLAIN: Final = re.compile(r"[\w.:-]{1,80}", re.ASCII)
+_WORD: Final = re.compile(r"[\w.:-]+", re.ASCII)
+_MAX_WORD: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,30 @@ class More:
 
 
 T = TypeVar("T")
+
+
+class Places(Generic[T]):
+    """Places with one kind of problem: the first :data:`MAX_PLACES` of them, and how many ``more`` there are."""
+
+    __slots__ = ("first", "more")
+
+    def __init__(self) -> None:
+        self.first: list[T] = []
+        self.more = 0
+
+    def add(self, place: T) -> None:
+        """Take a further place."""
+        if len(self.first) < MAX_PLACES:
+            self.first.append(place)
+        else:
+            self.more += 1
+
+    def problems(self, build: Callable[[T], Problem]) -> Iterator[Problem | More]:
+        """Yield the problem of each place, and the number of those that were only counted."""
+        problems = [build(place) for place in self.first]
+        yield from problems
+        if self.more:
+            yield More(problems[0], self.more)
 
 
 def each(
@@ -50,6 +76,8 @@ def each(
         rest = iter(places)
         problems = [build(place) for place in islice(rest, MAX_PLACES)]
         yield from problems
+        if len(problems) < MAX_PLACES:
+            return
         number = count()
         deque(zip(rest, number, strict=False), maxlen=0)  # the fastest way to count what an iterator has
         if more := next(number):
@@ -157,7 +185,12 @@ def event_name(event: Event) -> str:
 
 def word(text: str, default: str) -> str:
     """Return a name that an endpoint sent if a message can contain it: one ASCII word, not too long."""
-    return text if _PLAIN.fullmatch(text) else default
+    return text if len(text) <= _MAX_WORD and _is_word(text) else default
+
+
+@lru_cache(maxsize=1_000)
+def _is_word(text: str) -> bool:
+    return _WORD.fullmatch(text) is not None
 
 
 def quoted(value: Any) -> str:

@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from msgspec import structs
+
 from rejoinder.conformance.checks import checks_by_rule
 from rejoinder.conformance.judgement import MAX_CASES
 from rejoinder.conformance.judging.registry import Subject
@@ -602,7 +604,7 @@ class _Work:
             mark = finding.fingerprint
             seen.add(mark)
             exchange = next((exchange for exchange in sent.all if exchange.id == problem.exchange), sent.all[-1])
-            sighting = _Sighting(sent, exchange, replace(problem, exchange=exchange.id))
+            sighting = _Sighting(sent, exchange, structs.replace(problem, exchange=exchange.id))
             self._first.setdefault(mark, sighting)
             best = self._best.get(mark)
             if best is None or (

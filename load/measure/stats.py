@@ -430,7 +430,7 @@ def _places(rule: str, problems: Sequence[Problem], exchange: str) -> list[dict[
     found: dict[str, Problem] = {}
     for problem in problems:
         found.setdefault(fingerprint(rule, problem), problem)
-    return [replace(problem, exchange=exchange).to_json() for problem in [*found.values()][:_PLACES]]
+    return [msgspec.structs.replace(problem, exchange=exchange).to_json() for problem in [*found.values()][:_PLACES]]
 
 
 def keep_evidence(kept: Sequence[LoadEvidence], signature: str) -> bool:

@@ -1,12 +1,15 @@
 """JSON values with one element of each form, by which errors in long values are explained.
 
 Two values have the same form under a schema when it can say the same of both: equal structure, strings and numbers of
-the same type, and the same words where the schema names words. A condensed value holds of every array one element of
-each form, and of every object the fields that the schema names and one of each form among the others.
+the same type, on the same side of its bounds and matching the same of its patterns, and the same words where the schema
+names words. A condensed value holds of every array one element of each form, and of every object the fields that the
+schema names and one of each form among the others.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,15 +22,17 @@ OTHER: Final = "\0"
 """How names in a condensed object begin that are in the place of fields that the schema does not name."""
 _MAX_VALUES: Final = 1_000
 _MAX_KNOWN: Final = 50_000
-
+_LONG: Final = 1_000
+"""Characters up to which a string is searched for patterns; each longer one has its own form."""
 
 _NAMED: Final = frozenset({"properties", "$defs"})
 _LISTED: Final = frozenset({"allOf", "anyOf", "oneOf"})
 _SINGLE: Final = frozenset({"items", "additionalProperties", "not", "if", "then", "else"})
-_BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
+_BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+_LENGTHS: Final = frozenset({"minLength", "maxLength"})
 _PLAIN: Final = frozenset({"type", "required", "const", "enum", "$ref"})
 _ANNOTATIONS: Final = frozenset(
-    {"$schema", "$id", "$comment", "title", "description", "default", "examples", "deprecated"}
+    {"$schema", "$id", "$comment", "title", "description", "default", "examples", "deprecated", "format"}
 )
 
 
@@ -103,15 +108,20 @@ def _places(node: _Node | None, keys: Sequence[str], limit: int) -> tuple[list[l
 class Condenser:
     """Condenses values for one schema. ``usable`` is whether the schema's keywords allow it.
 
-    They do not where the number of elements or the inside of a string counts.
+    They do not where the number of elements counts.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._words: set[tuple[type, Any]] = set()
         self._names: set[str] = set()
+        self._limits: list[float] = []
+        self._lengths: list[float] = []
+        self._patterns: dict[str, re.Pattern[str]] = {}
         self._by_value = False
         self._by_field = False
         self.usable = self._read(schema)
+        self._limits = sorted(set(self._limits))
+        self._lengths = sorted(set(self._lengths))
         self._forms: dict[Hashable, int] = {}
         self._generation = 0
 
@@ -139,7 +149,16 @@ class Condenser:
             self._words.update((type(word), word) for word in words)
         elif keyword == "required" and isinstance(value, list):
             self._names.update(value)
-        elif keyword in _BOUNDS:
+        elif keyword in _BOUNDS and type(value) in (int, float):
+            self._limits.append(value)
+        elif keyword in _LENGTHS and type(value) in (int, float):
+            self._lengths.append(value)
+        elif keyword == "pattern" and isinstance(value, str):
+            try:
+                self._patterns[value] = re.compile(value)
+            except re.error:
+                return False
+        elif keyword == "multipleOf":
             self._by_value = True
         elif keyword not in _PLAIN and keyword not in _ANNOTATIONS and not keyword.startswith("x-"):
             return False
@@ -170,9 +189,21 @@ class Condenser:
         kind: type[Any] = type(value)
         if (kind, value) in self._words or (self._by_value and kind in (int, float)):
             return kind, value
-        if kind is float:
-            return kind, value.is_integer()
+        if kind is int or kind is float:
+            whole = kind is int or value.is_integer()
+            return kind, whole, bisect_left(self._limits, value), bisect_right(self._limits, value)
+        if kind is str and (self._patterns or self._lengths):
+            return self._text(value)
         return kind.__name__
+
+    def _text(self, value: str) -> Hashable:
+        size = len(value)
+        sides = bisect_left(self._lengths, size), bisect_right(self._lengths, size)
+        if not self._patterns:
+            return str, *sides
+        if size > _LONG:
+            return str, *sides, hash(value)
+        return str, *sides, *[pattern.search(value) is not None for pattern in self._patterns.values()]
 
     def _array(self, value: list[Any]) -> tuple[int, Any, _Node]:
         node = _Node()

@@ -11,16 +11,19 @@ its ``item_id``, one that lacks both belongs to the item that is open.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from rejoinder.contract import Dialect, EventSpec
 from rejoinder.json_copy import copy_json
 
+T = TypeVar("T")
+_NO_SPECS: Final[Mapping[str, EventSpec]] = {}
 
-@dataclass(slots=True)
-class PartTrace:
+
+class PartTrace(Struct, gc=False):
     """One content or summary part of an item, or the item's own text (arguments, input, code).
 
     All ``*_at`` values are event numbers. ``pieces`` are the texts of the deltas, ``typed`` the value in the typed done
@@ -30,30 +33,29 @@ class PartTrace:
 
     container: str
     position: int
-    announced_at: list[int] = field(default_factory=list)
+    announced_at: Sequence[int] = ()
     announced: Any = None
     index: int | None = None
-    deltas_at: list[int] = field(default_factory=list)
-    pieces: list[str] = field(default_factory=list)
-    typed_at: list[int] = field(default_factory=list)
+    deltas_at: Sequence[int] = ()
+    pieces: Sequence[str] = ()
+    typed_at: Sequence[int] = ()
     typed: str | None = None
-    closed_at: list[int] = field(default_factory=list)
+    closed_at: Sequence[int] = ()
     closed: Any = None
-    specs: dict[str, EventSpec] = field(default_factory=dict)
-    annotations: list[tuple[int, Any, Any]] = field(default_factory=list)  # event, annotation_index, annotation
+    specs: Mapping[str, EventSpec] = _NO_SPECS
+    annotations: Sequence[tuple[int, Any, Any]] = ()  # event, annotation_index, annotation
 
     @property
     def text(self) -> str:
         """What the deltas add up to."""
         if len(self.pieces) > 1:
-            self.pieces[:] = ["".join(self.pieces)]
+            self.pieces = ["".join(self.pieces)]
         return self.pieces[0] if self.pieces else ""
 
     @property
     def first_use(self) -> int | None:
         """The number of the first delta or typed done event, ``None`` when there was neither."""
-        used = self.deltas_at[:1] + self.typed_at[:1]
-        return min(used) if used else None
+        return min((*self.deltas_at[:1], *self.typed_at[:1]), default=None)
 
     @property
     def spec(self) -> EventSpec | None:
@@ -61,16 +63,43 @@ class PartTrace:
         return next(iter(self.specs.values()), None)
 
 
-@dataclass(slots=True)
-class _Container:
-    """The parts of one container of an item, how many were announced, and the first and the last of each index."""
+class _Container(Struct, gc=False):
+    """The parts of one container of an item, how many were announced, and the first and the last of each index.
 
-    parts: list[PartTrace] = field(default_factory=list)
+    Of one part alone no index is kept, since a stream may have as many items as events.
+    """
+
+    name: str
+    parts: Sequence[PartTrace] = ()
     announced: int = 0
-    first: dict[int | None, PartTrace] = field(default_factory=dict)
-    last: dict[int | None, PartTrace] = field(default_factory=dict)
+    _first: dict[int | None, PartTrace] | None = None
+    _last: dict[int | None, PartTrace] | None = None
     _ordered: bool = False
     _ordered_for: int = -1
+
+    def add(self, part: PartTrace) -> None:
+        """Take a part behind the others."""
+        self.parts = _longer(self.parts, part)
+        if len(self.parts) > 1:
+            if self._first is None or self._last is None:
+                self._first, self._last = {}, {}
+                self._note(self.parts[0], self._first, self._last)
+            self._note(part, self._first, self._last)
+
+    def _note(self, part: PartTrace, first: dict[int | None, PartTrace], last: dict[int | None, PartTrace]) -> None:
+        first.setdefault(part.index, part)
+        last[part.index] = part
+
+    def first(self, index: int) -> PartTrace | None:
+        """Return the first part with this index, ``None`` without one."""
+        return self._first.get(index) if self._first is not None else self._only(index)
+
+    def last(self, index: int) -> PartTrace | None:
+        """Return the last part with this index, ``None`` without one."""
+        return self._last.get(index) if self._last is not None else self._only(index)
+
+    def _only(self, index: int) -> PartTrace | None:
+        return self.parts[0] if self.parts and self.parts[0].index == index else None
 
     @property
     def ordered(self) -> bool:
@@ -82,21 +111,20 @@ class _Container:
         return self._ordered
 
 
-@dataclass(slots=True)
-class ItemTrace:
+class ItemTrace(Struct, gc=False):
     """One output item as the stream describes it. All ``*_at`` values are event numbers."""
 
     position: int
     output_index: int | None = None
     id: str | None = None
-    announced_at: list[int] = field(default_factory=list)
+    announced_at: Sequence[int] = ()
     announced: Any = None
-    closed_at: list[int] = field(default_factory=list)
+    closed_at: Sequence[int] = ()
     closed: Any = None
-    events: list[int] = field(default_factory=list)
-    progress: list[tuple[int, str]] = field(default_factory=list)
-    parts: list[PartTrace] = field(default_factory=list)
-    _containers: dict[str, _Container] = field(default_factory=dict)
+    events: Sequence[int] = ()
+    progress: Sequence[tuple[int, str]] = ()
+    parts: Sequence[PartTrace] = ()
+    _containers: Sequence[_Container] = ()
 
     @property
     def is_open(self) -> bool:
@@ -113,49 +141,67 @@ class ItemTrace:
 
     def of(self, container: str) -> Sequence[PartTrace]:
         """Return the item's parts in one container: ``content``, ``summary`` or ``item``."""
-        known = self._containers.get(container)
+        known = self._container(container)
         return known.parts if known else ()
+
+    def _container(self, name: str) -> _Container | None:
+        for known in self._containers:
+            if known.name == name:
+                return known
+        return None
 
     def announced_parts(self, container: str) -> int:
         """Return how many parts of a container were announced."""
-        known = self._containers.get(container)
+        known = self._container(container)
         return known.announced if known else 0
 
     def announce(self, part: PartTrace, number: int) -> None:
         """Note that an event announces a part."""
-        self._containers[part.container].announced += not part.announced_at
-        part.announced_at.append(number)
+        if known := self._container(part.container):
+            known.announced += not part.announced_at
+        part.announced_at = _longer(part.announced_at, number)
 
     def place(self, part: PartTrace) -> int:
         """Return a part's place in its container: its index, if all indexes there make sense, else its position."""
-        known = self._containers[part.container]
-        return part.index if part.index is not None and known.ordered else part.position
+        known = self._container(part.container)
+        return part.index if part.index is not None and known and known.ordered else part.position
 
     def add(self, container: str, index: int | None) -> PartTrace:
         """Return a new part at the end of a container."""
-        known = self._containers.setdefault(container, _Container())
+        known = self._container(container)
+        if known is None:
+            known = _Container(container)
+            self._containers = _longer(self._containers, known)
         part = PartTrace(container, len(known.parts), index=index)
-        known.parts.append(part)
-        self.parts.append(part)
-        known.last[index] = part
-        known.first.setdefault(index, part)
+        known.add(part)
+        self.parts = _longer(self.parts, part)
         return part
 
     def first(self, container: str, index: int) -> PartTrace | None:
         """Return the first part of a container with this index, ``None`` without one."""
-        known = self._containers.get(container)
-        return known.first.get(index) if known else None
+        known = self._container(container)
+        return known.first(index) if known else None
 
     def last(self, container: str, index: int | None) -> PartTrace | None:
         """Return the last part of a container, of those with this index if it is not ``None``."""
-        known = self._containers.get(container)
+        known = self._container(container)
         if known is None:
             return None
-        return known.parts[-1] if index is None else known.last.get(index)
+        return known.parts[-1] if index is None else known.last(index)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+def _longer(sequence: Sequence[T], element: T) -> Sequence[T]:
+    """Return a sequence of a trace with a further element: none and one are tuples, more are a list.
+
+    A stream may have as many items and parts as events, and most of them have no or one element of each kind.
+    """
+    if isinstance(sequence, list):
+        sequence.append(element)
+        return sequence
+    return [*sequence, element] if sequence else (element,)
+
+
+class Snapshot(Struct, frozen=True, gc=False):
     """A response object inside a lifecycle event."""
 
     event: int
@@ -163,8 +209,7 @@ class Snapshot:
     response: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Misnamed:
+class Misnamed(Struct, frozen=True, gc=False):
     """An event whose ``item_id`` or ``output_index`` does not fit the announced items."""
 
     event: int
@@ -191,6 +236,7 @@ class StreamFold:
         self.misnamed: list[Misnamed] = []
         self._by_index: dict[int, ItemTrace] = {}
         self._by_id: dict[str, ItemTrace] = {}
+        self._families: dict[str, Mapping[str, EventSpec]] = {}
         self._open: ItemTrace | None = None
         self._announced: list[int] = []
         self._ordered = False
@@ -225,10 +271,11 @@ class StreamFold:
             self._typed_done(number, data, spec)
         elif role == "annotation":
             part = self._part(number, data, spec)
-            part.annotations.append((number, data.get("annotation_index"), data.get("annotation")))
+            noted = number, data.get("annotation_index"), data.get("annotation")
+            part.annotations = _longer(part.annotations, noted)
         elif role == "progress":
             item = self._item(number, data)
-            item.progress.append((number, spec.type))
+            item.progress = _longer(item.progress, (number, spec.type))
         elif role == "error":
             self.errors.append(number)
 
@@ -271,9 +318,9 @@ class StreamFold:
             known = same_index if same_index is not None and not same_index.announced_at else None
         if known is None:
             known = self._new_item()
-        known.announced_at.append(number)
+        known.announced_at = _longer(known.announced_at, number)
         heappush(self._announced, -known.position)
-        known.events.append(number)
+        known.events = _longer(known.events, number)
         if len(known.announced_at) == 1:
             known.announced = announced
             known.output_index = index if index is not None else known.output_index
@@ -291,8 +338,8 @@ class StreamFold:
         item = self._known(identity, index) or (self._open if index is None else None)
         if item is None:
             item = self._new_item(index, identity)
-        item.events.append(number)
-        item.closed_at.append(number)
+        item.events = _longer(item.events, number)
+        item.closed_at = _longer(item.closed_at, number)
         if len(item.closed_at) == 1:
             item.closed = closed
         if self._open is item:
@@ -319,24 +366,32 @@ class StreamFold:
 
     def _part_done(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
         part = self._part(number, data, spec)
-        part.closed_at.append(number)
+        part.closed_at = _longer(part.closed_at, number)
         if len(part.closed_at) == 1:
             part.closed = data.get("part")
 
     def _delta(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
         part = self._part(number, data, spec)
-        part.deltas_at.append(number)
-        part.specs[spec.part] = spec
+        part.deltas_at = _longer(part.deltas_at, number)
+        if part.specs.get(spec.part) is not spec:
+            part.specs = self._with(part.specs, spec)
         delta = data.get("delta")
         if isinstance(delta, str):
-            part.pieces.append(delta)
+            part.pieces = _longer(part.pieces, delta)
 
     def _typed_done(self, number: int, data: dict[str, Any], spec: EventSpec) -> None:
         part = self._part(number, data, spec)
-        part.typed_at.append(number)
-        part.specs.setdefault(spec.part, spec)
+        part.typed_at = _longer(part.typed_at, number)
+        if spec.part not in part.specs:
+            part.specs = self._with(part.specs, spec)
         if len(part.typed_at) == 1:
             part.typed = _text(data.get(spec.field))
+
+    def _with(self, specs: Mapping[str, EventSpec], spec: EventSpec) -> Mapping[str, EventSpec]:
+        """Return the event families of a part with a further one; parts of one family have them in common."""
+        if specs:
+            return {**specs, spec.part: spec}
+        return self._families.setdefault(spec.type, {spec.part: spec})
 
     def _part(self, number: int, data: dict[str, Any], spec: EventSpec) -> PartTrace:
         """Find the part that an event speaks of, or make one that was never announced."""
@@ -365,7 +420,7 @@ class StreamFold:
             self.misnamed.append(Misnamed(number, "item_id", item.id, identity))
         if type(index) is int and by_index is not item and item.announced_at and item.output_index is not None:
             self.misnamed.append(Misnamed(number, "output_index", item.output_index, index))
-        item.events.append(number)
+        item.events = _longer(item.events, number)
         return item
 
     def _known(self, identity: Any, index: Any) -> ItemTrace | None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import jsonschema_rs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rejoinder.condense import MAX_FORMS, OTHER, PLACES, Condensed, Condenser
 from rejoinder.model.verdict import ABSENT
@@ -38,8 +39,7 @@ _MAX_ERRORS: Final = 2_000
 _MAX_EXPLAINED: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaError:
+class SchemaError(Struct, frozen=True):
     """One place where an instance breaks its schema.
 
     ``pointer`` is a JSON pointer into the instance; for a missing field it names the field. ``keyword`` is the schema
@@ -78,7 +78,7 @@ class Validator:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
         self._fast = jsonschema_rs.Draft202012Validator(dict(schema), retriever=_refuse)
-        self._explained: dict[tuple[int, int], list[SchemaError]] = {}
+        self._explained: dict[tuple[int, int], list[tuple[SchemaError, list[str]]]] = {}
 
     @cached_property
     def _slow(self) -> Draft202012Validator:
@@ -135,13 +135,13 @@ class Validator:
         if found is None:
             if len(self._explained) >= _MAX_EXPLAINED:
                 self._explained.clear()
-            found = self._explained[condensed.form] = self._explain(condensed.value)
+            explained = self._explain(condensed.value)
+            found = self._explained[condensed.form] = [(error, pointer_keys(error.pointer)) for error in explained]
         if not found and condensed.left_out:
             return [SchemaError("", f"a value beyond the first {MAX_FORMS} forms does not match the schema", "form")]
         limit = min(PLACES, max(1, _MAX_ERRORS // max(1, len(found))))
         errors: list[SchemaError] = []
-        for error in found:
-            keys = pointer_keys(error.pointer)
+        for error, keys in found:
             places, more = condensed.places(keys, limit)
             for place in places:
                 errors.append(_moved(error, keys, place, instance, more))
@@ -226,6 +226,8 @@ class Validator:
 
 def _moved(error: SchemaError, keys: list[str], place: list[Any], instance: Any, more: int) -> SchemaError:
     """Return an error of a condensed value, whose place has these keys, at a place of the instance."""
+    if error.actual is ABSENT and place == keys and not more:
+        return error
     actual, message = error.actual, error.message
     if actual is not ABSENT:
         actual = instance

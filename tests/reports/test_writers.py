@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -576,7 +575,7 @@ def test_the_worst_findings_do_not_repeat_themselves() -> None:
 def test_a_random_finding_says_its_rate_and_a_minimal_request_is_shown() -> None:
     run = _alike(2)
     first, second = run.verdicts[0].findings
-    first.reruns, first.evidence = Reruns(3, 1), replace(first.evidence, kind="another")
+    first.reruns, first.evidence = Reruns(3, 1), msgspec.structs.replace(first.evidence, kind="another")
     request = Request("POST", "/v1/responses", (), b'{"input":"\x1b[31m` | smallest"}')
     second.reruns, second.minimal, second.count = Reruns(3, 3), Minimal(request, "x9", 2), 900
     text = render_markdown(run)

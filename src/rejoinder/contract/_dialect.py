@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from rejoinder.contract import _source
 from rejoinder.contract._borrowing import with_used
@@ -48,7 +48,25 @@ Role = Literal[
 _REQUIRED_TYPES: Final = ("string", "integer", "object", "array")
 
 
+#: The classes of parsed values by JSON type; a number may also be whole.
+_CLASSES: Final[Mapping[str, type]] = {name: kind for kind, name in JSON_TYPES.items()}
+
 _INDEXES: Final = {"content": "content_index", "summary": "summary_index"}
+
+
+class EventField(NamedTuple):
+    """What the contract says about a field of an event type.
+
+    ``wanted`` is its JSON type, ``kind`` the class of parsed values of that type; they are empty and ``None`` for a
+    field that may have several. ``nested`` is whether the contract describes more than the type.
+    """
+
+    name: str
+    wanted: str
+    kind: type | None
+    required: bool
+    nullable: bool
+    nested: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +76,15 @@ class EventSpec:
     ``role`` is what the event does to the stream's state. ``container`` is where its text belongs (``content``,
     ``summary`` or ``item``), ``part`` the type of that part or item, ``field`` the part's or item's field that the
     deltas add up to, which is also the field of the done event that repeats it. ``index`` is the field that numbers
-    the part (``content_index``, ``summary_index``) or empty. ``required`` and ``types`` list the event's own fields
-    besides ``type`` and ``sequence_number``; the type is empty for a field that may have several. ``nullable`` are the
-    fields that may be null, and ``nested`` those of which the contract describes more than the type.
+    the part (``content_index``, ``summary_index``) or empty. ``fields`` are the event's own fields besides ``type`` and
+    ``sequence_number``, ``required`` the names of those that it must have and ``types`` the types of all.
     """
 
     type: str
     role: Role
     required: tuple[str, ...]
     types: Mapping[str, str]
-    nullable: frozenset[str] = frozenset()
-    nested: frozenset[str] = frozenset()
+    fields: tuple[EventField, ...] = ()
     container: str = ""
     part: str = ""
     field: str = ""
@@ -78,6 +94,10 @@ class EventSpec:
     def index(self) -> str:
         """The name of the field that numbers the part inside its item, or the empty string."""
         return _INDEXES.get(self.container, "")
+
+    def is_nested(self, name: str) -> bool:
+        """Return whether the contract describes more of a field than its type."""
+        return any(field.name == name and field.nested for field in self.fields)
 
 
 @dataclass(frozen=True)
@@ -257,6 +277,17 @@ class Dialect:
 
     def level_of(self, rule: Rule) -> Level:
         """Return the level of the rule here: that of the dialect file, else of the nearest dialect of the family."""
+        known = self._levels.get(rule.id)
+        if known is None or known[0] is not rule:
+            known = self._levels[rule.id] = rule, self._level_of(rule)
+        return known[1]
+
+    @cached_property
+    def _levels(self) -> dict[str, tuple[Rule, Level]]:
+        """The levels of rules by their ids, each with the rule, since an extension may replace one."""
+        return {}
+
+    def _level_of(self, rule: Rule) -> Level:
         for pattern, level in reversed(list(self._from.levels.items())):
             if fnmatchcase(rule.id, pattern):
                 return level
@@ -387,8 +418,17 @@ def _events(schema: Schema, file: str) -> dict[str, EventSpec]:
             role=definition["x-role"],
             required=required,
             types=types,
-            nullable=frozenset(key for key, value in fields.items() if _may_be_null(value)),
-            nested=frozenset(key for key, value in fields.items() if value != {"type": types[key]}),
+            fields=tuple(
+                EventField(
+                    name=key,
+                    wanted=types[key],
+                    kind=_CLASSES[types[key]] if types[key] else None,
+                    required=key in required,
+                    nullable=_may_be_null(value),
+                    nested=value != {"type": types[key]},
+                )
+                for key, value in fields.items()
+            ),
             container=definition.get("x-container", ""),
             part=definition.get("x-part", ""),
             field=definition.get("x-field", ""),

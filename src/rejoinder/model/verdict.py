@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from msgspec import Struct
+
 from rejoinder.formatting import compact_json, plural
 from rejoinder.model.exchange import Request, parse_json
 from rejoinder.model.script import Step
@@ -64,8 +66,7 @@ TOO_LONG: Final = "(a number with thousands of digits)"
 """How an integer is shown that Python refuses to print."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True, gc=False):
     """One place where a rule is broken.
 
     ``message`` is one sentence; ``pointer`` a JSON pointer into the event's data, or into the body when ``event`` is

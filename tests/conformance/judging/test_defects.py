@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from graphlib import TopologicalSorter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rejoinder.conformance.judgement import judge, merge
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes

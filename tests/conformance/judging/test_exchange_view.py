@@ -130,7 +130,9 @@ def test_the_events_of_a_stream_without_sentinels() -> None:
     assert [event.frame.start for event in view.events[:2]] == [0, view.frames[2].start]
     assert (len(view.frames), view.sentinels) == (11, [1])
     assert [event.number for event in view.known] == [0, 5]
-    assert [(event.number, number) for event, number in view.numbered] == [(0, 0), (4, 4)]
+    assert [event.number for event in view.numbered] == view.numbers == [0, 4]
+    assert [event.type for event in view.unknown] == ["vendor:beat", ":odd"]
+    assert [event.number for event in view.extensions] == [1]
     assert {kind: [event.number for event in events] for kind, events in view.by_type.items()} == {
         "response.created": [0], "vendor:beat": [1], "": [2, 3, 4, 6, 7, 8], "response.failed": [5], ":odd": [9]
     }  # fmt: skip
