@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
@@ -121,7 +122,7 @@ class Gatherer:
     def __init__(self, target: str, exchanges: dict[str, Exchange]) -> None:
         self._target = target
         self._exchanges = exchanges
-        self._events: dict[str, tuple[list[ServerEvent], int]] = {}
+        self._streams: dict[str, _Stream] = {}
         self._values: dict[tuple[str, int | None], Any] = {}
 
     def gather(self, finding: Finding) -> Evidence:
@@ -142,11 +143,11 @@ class Gatherer:
             return Evidence(sides(problem), command, whole)
         stream, reply, title, text = None, [], "", ""
         if exchange.content_type == "text/event-stream":
-            events, comments = self._parsed(exchange)
-            stream = _stream(exchange, events, comments, problem)
-            at = _at_fault(events, problem)
+            parsed = self._parsed(exchange)
+            at = parsed.at_fault(problem)
+            stream = _excerpt(parsed, at, problem)
             if at is not None:
-                data = self._value(exchange, at, events[at].data)
+                data = self._value(exchange, at, parsed.events[at].data)
                 if isinstance(data, (dict, list)):
                     reply = excerpt(data, problem.pointer, around=4, limit=14)
                     title = f"Data of event {at}"
@@ -178,16 +179,11 @@ class Gatherer:
             self._values = {key: parse_json(text)}
         return self._values[key]
 
-    def _parsed(self, exchange: Exchange) -> tuple[list[ServerEvent], int]:
-        if exchange.id not in self._events:
-            chunks = exchange.chunks
-            if len(exchange.body) > PARSE_LIMIT:
-                sizes = accumulate(len(chunk.data) for chunk in chunks)
-                chunks = chunks[: sum(1 for size in sizes if size <= PARSE_LIMIT)]
-            events, reader = read_events(chunks)
+    def _parsed(self, exchange: Exchange) -> _Stream:
+        if exchange.id not in self._streams:
             # Findings come sorted by rule, and a run's streams are many: one remembered stream is what pays.
-            self._events = {exchange.id: (events, reader.comments)}
-        return self._events[exchange.id]
+            self._streams = {exchange.id: _read(exchange)}
+        return self._streams[exchange.id]
 
 
 def answer(exchange: Exchange) -> str:
@@ -206,41 +202,75 @@ def answer(exchange: Exchange) -> str:
     return " · ".join(parts)
 
 
-def _at_fault(events: list[ServerEvent], problem: Problem) -> int | None:
-    """Return the number of the event that a problem points at."""
-    if problem.event is not None:
-        return problem.event if 0 <= problem.event < len(events) else None
-    if problem.offset is not None:
-        return next((n for n, event in enumerate(events) if event.start <= problem.offset < event.end), None)
-    return None
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """What every excerpt of a stream needs: its events, the number of comments, and when it ended in seconds.
+
+    ``ticks`` are the arrivals of the events in percent of that time, at most :data:`TICKS` of them. ``texts`` keeps
+    what was shown of events, by their numbers.
+    """
+
+    events: list[ServerEvent]
+    comments: int
+    end: float
+    ticks: list[float]
+    texts: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def text(self, number: int) -> tuple[str, str]:
+        """Return the type of an event and its data in one line."""
+        if number not in self.texts:
+            event = self.events[number]
+            kind = _type_of(event)
+            self.texts[number] = one_line(kind, 80), _data(event, kind, 160)
+        return self.texts[number]
+
+    def at_fault(self, problem: Problem) -> int | None:
+        """Return the number of the event that a problem points at."""
+        if problem.event is not None:
+            return problem.event if 0 <= problem.event < len(self.events) else None
+        if problem.offset is not None:
+            at = bisect_right(self.events, problem.offset, key=lambda event: event.start) - 1
+            return at if at >= 0 and problem.offset < self.events[at].end else None
+        return None
 
 
-def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, problem: Problem) -> StreamExcerpt:
-    at = _at_fault(events, problem)
+def _read(exchange: Exchange) -> _Stream:
+    chunks = exchange.chunks
+    if len(exchange.body) > PARSE_LIMIT:
+        sizes = accumulate(len(chunk.data) for chunk in chunks)
+        chunks = chunks[: sum(1 for size in sizes if size <= PARSE_LIMIT)]
+    events, reader = read_events(chunks)
+    times = {event.t for event in events}
+    end = max([exchange.ended_at, *times], default=0.0)
+    shares = [t / end for t in times if 0 <= t <= end] if 0 < end < math.inf else []
+    ticks = sorted({round(share * TICKS) * 100 / TICKS for share in shares})
+    return _Stream(events, reader.comments, end, ticks)
+
+
+def _excerpt(stream: _Stream, at: int | None, problem: Problem) -> StreamExcerpt:
+    """Return the events around the one at fault, or the beginning and end of a stream that is so as a whole."""
+    events, end = stream.events, stream.end
     total = len(events)
-    chosen: set[int] = set()
-    if at is None:  # the fault is about the whole stream: its beginning and its end tell most
+    if at is None:
         chosen = {n for n in (0, 1, *range(total - 4, total)) if 0 <= n < total}
     else:
         chosen = {0, total - 1, *range(max(0, at - EVENTS_BEFORE), min(total, at + EVENTS_AFTER + 1))}
     rows, previous = [], -1
     for number in sorted(chosen):
         event = events[number]
+        kind, data = stream.text(number)
         rows.append(
             EventRow(
                 number=number,
                 offset=event.start,
                 t=format_seconds(event.t),
-                type=one_line(_type_of(event), 80),
-                data=_data(event, 160),
+                type=kind,
+                data=data,
                 fault=number == at,
                 skipped=number - previous - 1,
             )
         )
         previous = number
-    end = max([exchange.ended_at, *(event.t for event in events)], default=0.0)
-    shares = [event.t / end for event in events if 0 <= event.t <= end] if 0 < end < math.inf else []
-    ticks = sorted({round(share * TICKS) * 100 / TICKS for share in shares})
     note = ""
     if problem.event is not None and at is None:
         note = f"The problem is at event {problem.event:,}, but the run file has only {plural(total, 'event')}."
@@ -248,20 +278,20 @@ def _stream(exchange: Exchange, events: list[ServerEvent], comments: int, proble
         rows=rows,
         total=total,
         after=total - 1 - previous,
-        ticks=ticks,
+        ticks=stream.ticks,
         fault_at=None if at is None else 100 * min(1.0, events[at].t / end) if 0 < end < math.inf else 0.0,
         first=format_seconds(events[0].t) if events else "",
         last=format_seconds(end),
-        comments=comments,
+        comments=stream.comments,
         note=note,
     )
 
 
-def _data(event: ServerEvent, limit: int) -> str:
+def _data(event: ServerEvent, kind: str, limit: int) -> str:
     """Return the event's data in one line, without the leading type that the row names already."""
     text = one_line(_spaced(event.data), SPACED_LIMIT)
     match = _LEADING_TYPE.match(text)
-    if match and match.group(1) == _type_of(event):
+    if match and match.group(1) == kind:
         text = "{… " + text[match.end() :]
     return truncate(text, limit)
 

@@ -10,6 +10,7 @@ from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
 from rejoinder.formatting import as_repr, printable, truncate
+from rejoinder.model.verdict import ABSENT
 from rejoinder.validation import escape_key
 
 LINE_LIMIT: Final = 240
@@ -28,6 +29,27 @@ class Span(NamedTuple):
 
     text: str
     changed: bool
+
+
+class _Row(NamedTuple):
+    """A line of a value that is laid out: the pointer to what begins there, and the text around the JSON of a value.
+
+    What opens or closes an object or list has no value, so that all of its text comes first.
+    """
+
+    pointer: str
+    lead: str
+    value: Any = ABSENT
+    comma: str = ""
+
+    @property
+    def text(self) -> str:
+        """The line as text. Few of the lines that are laid out are shown, so it is made for these only."""
+        return (
+            self.lead
+            if self.value is ABSENT
+            else f"{self.lead}{json.dumps(self.value, ensure_ascii=False)}{self.comma}"
+        )
 
 
 class Line(NamedTuple):
@@ -122,28 +144,28 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
     When the pointer leads to a place that is not there, its nearest existing ancestor is marked. Values next to the
     place are shown; far ones are folded into gap lines. The result has at most about ``limit`` lines.
     """
-    lines: list[tuple[str, str]] = []
+    lines: list[_Row] = []
     found, whole = False, True
     try:
         for line in _lines(value, "", "", "", 0, pointer):
             lines.append(line)
-            found |= bool(pointer) and line[0] == pointer
+            found |= bool(pointer) and line.pointer == pointer
             if len(lines) >= (_COUNTED if found or not pointer else _SEARCHED):
                 whole = False
                 break
     except RecursionError:
         return [Line("(nested too deeply to show)", gap=True)]
-    known = {path for path, _ in lines}
+    known = {line.pointer for line in lines}
     while pointer and pointer not in known:
         pointer = pointer.rpartition("/")[0]
-    hit = next((index for index, (path, _) in enumerate(lines) if path == pointer), 0) if pointer else -1
+    hit = next((index for index, line in enumerate(lines) if line.pointer == pointer), 0) if pointer else -1
     if len(lines) <= limit:
         first, last = 0, len(lines)
     else:
         first = max(0, hit - around)
         last = min(len(lines), max(hit, 0) + limit - around)
     excerpted = [Line(f"… {first:,} lines", gap=True)] if first else []
-    excerpted += [Line(printable(truncate(lines[i][1], LINE_LIMIT)), hit=i == hit) for i in range(first, last)]
+    excerpted += [Line(printable(truncate(lines[i].text, LINE_LIMIT)), hit=i == hit) for i in range(first, last)]
     if last < len(lines):
         more = f"{len(lines) - last:,}" if whole else f"more than {len(lines) - last:,}"
         excerpted.append(Line(f"… {more} lines", gap=True))
@@ -152,35 +174,36 @@ def excerpt(value: Any, pointer: str, around: int = 5, limit: int = 24) -> list[
 
 def layout(value: Any) -> str:
     """Return a JSON value indented by two, with every object and list that fits on its line left in one line."""
-    return "\n".join(text for _, text in _lines(value, "", "", "", 0, None))
+    return "\n".join([line.text for line in _lines(value, "", "", "", 0, None)])
 
 
-def _lines(
-    value: Any, pointer: str, lead: str, comma: str, depth: int, target: str | None
-) -> Iterator[tuple[str, str]]:
-    """Yield (pointer, text) for each line of a value printed with an indent of two.
+def _lines(value: Any, pointer: str, lead: str, comma: str, depth: int, target: str | None) -> Iterator[_Row]:
+    """Yield each line of a value printed with an indent of two.
 
     What leads to the ``target`` pointer is always opened, so that its place has a line of its own.
     """
     if depth > 40 and target is not None:
-        yield pointer, f"{lead}…{comma}"
+        yield _Row(pointer, f"{lead}…{comma}")
         return
     indent = " " * (len(lead) - len(lead.lstrip(" ")))
     on_the_way = target is not None and (target == pointer or target.startswith(f"{pointer}/"))
     nested = isinstance(value, (dict, list)) and value
     if not nested or (not on_the_way and _room(value, LINE_WIDTH - len(lead)) >= 0):
-        yield pointer, f"{lead}{json.dumps(value, ensure_ascii=False)}{comma}"
+        yield _Row(pointer, lead, value, comma)
         return
     opening, closing = "{}" if isinstance(value, dict) else "[]"
-    yield pointer, lead + opening
+    yield _Row(pointer, lead + opening)
     last = len(value) - 1
     children = value.items() if isinstance(value, dict) else enumerate(value)
     for index, (key, child) in enumerate(children):
         step = escape_key(str(key))
         name = f"{json.dumps(str(key), ensure_ascii=False)}: " if isinstance(value, dict) else ""
         comma_after = "," if index < last else ""
+        if not (child and isinstance(child, (dict, list))) and (depth < 40 or target is None):
+            yield _Row(f"{pointer}/{step}", f"{indent}  {name}", child, comma_after)
+            continue
         yield from _lines(child, f"{pointer}/{step}", f"{indent}  {name}", comma_after, depth + 1, target)
-    yield "", f"{indent}{closing}{comma}"
+    yield _Row("", f"{indent}{closing}{comma}")
 
 
 def _room(value: Any, room: int) -> int:
