@@ -7,6 +7,7 @@ so that each stream breaks rules. Figures of one run compare; figures of two mac
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def rate(events: int, work: Callable[[], object], rounds: int) -> float:
 
 def main() -> None:
     """Measure and print."""
+    gc.set_threshold(50_000, 20, 20)  # as commands do
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     name = sys.argv[2] if len(sys.argv) > 2 else DEFAULT_DIALECT
     streams = recorded(sys.argv[3] if len(sys.argv) > 3 else name)

@@ -548,17 +548,13 @@ def _gather(found: Iterable[Problem | More | Declined], most: int, most_kinds: i
     An endpoint decides how many problems a response has. Of each kind at most ``most`` places of an exchange are kept,
     and of the kinds the first ``most_kinds``; the first of them counts the others.
     """
-    rest = iter(found)
-    begun = next(rest, None)
-    if begun is None:  # as most checks of most exchanges
-        return [], ""
     problems: list[Problem] = []
     reason = ""
     counts: dict[tuple[str, str, str], dict[str, int]] = {}
     more: dict[int, int] = {}
     firsts: dict[tuple[str, str, str, str], int] = {}
     other_kinds = 0
-    for one in chain((begun,), rest):
+    for one in found:
         if isinstance(one, Declined):
             reason = reason or one.reason
             continue
