@@ -47,7 +47,7 @@ def test_a_whole_plan_of_a_sound_endpoint_is_bounded(plan: str, sandbox: str, tm
     bounded(ended, CHECK_PEAK)
 
 
-@pytest.fixture(scope="module", params=["many-keys", "small-items", "events-without-end"])
+@pytest.fixture(scope="module", params=["many-keys", "events-without-end"])
 def large_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """Return a check with plan full of an endpoint that fills its budgets."""
     folder = tmp_path_factory.mktemp("run")

@@ -237,7 +237,8 @@ def test_a_load_ends_in_its_warm_up(
     if code == ExitCode.INCOMPLETE:
         assert "The warm-up did not come to its end. A load generator process" in run.load.incomplete
         assert run.load.incomplete in render_junit(run)
-        assert "Incomplete: " in text
+    how = "Incomplete" if code == ExitCode.INCOMPLETE else "Interrupted"
+    assert f"{how}: nothing was measured" in text
     assert not list(load.temporary.iterdir())
 
 

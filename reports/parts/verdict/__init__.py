@@ -107,6 +107,9 @@ def _said(report: ReportModel) -> Said:
         return Severity.PASS, "Conforms", passed, _suite(report), _untested(report), under_load
     if load is not None and load.started:
         return _said_of_load(report, load)
+    if run.load is not None and (run.interrupted or run.load.incomplete):  # such as in its warm-up
+        how = "Interrupted" if run.interrupted else "Incomplete"
+        return Severity.ERROR, f"{how}: nothing was measured", partial_reason(run)
     problem = one_line(run.problem, 500)
     if counts[Severity.ERROR]:
         rules = plural(len(report.rules), "rule")
