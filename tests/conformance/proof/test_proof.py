@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rejoinder.conformance.judgement import broken_rules, judge
+from rejoinder.conformance.judgement import broken_rules, judge, judge_run
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.proof.matrix import REQUIRED
 from rejoinder.conformance.running.case import CaseContext, PlannedCase
@@ -22,12 +22,13 @@ from rejoinder.conformance.running.plan import Plan, is_undisputed
 from rejoinder.contract import dialect_names, load_dialect, load_rules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.verdict import ABSENT, Finding, Level, Status, Verdict
-from rejoinder.sandbox import FAULTS, Fault, Sandbox, post, record, sample_requests
+from rejoinder.sandbox import FAULTS, Fault, SampleRequest, Sandbox, post, record, sample_requests
 from rejoinder.strategies.replies import Event, event_streams, to_sse
 
 pytestmark = pytest.mark.slow(0.2)
 
 NOW = 1_760_000_000.0
+ALL_FAMILIES = frozenset(CASES)
 MODELS = ("parrot",)  # what GET /v1/models lists
 
 
@@ -47,9 +48,14 @@ def without_mutants(case: PlannedCase) -> PlannedCase:
     return replace(case, requests=tuple(r for r in case.requests if r.role in (Role.CONTROL, Role.CONTROL_STREAM)))
 
 
-def exchanges_of_samples(dialect: str, faults: Sequence[str]) -> Iterator[Exchange]:
+@cache
+def standard_requests(dialect: str) -> tuple[SampleRequest, ...]:
+    return tuple(sample_requests(dialect))
+
+
+def exchanges_of_samples(dialect: str, *faults: str) -> Iterator[Exchange]:
     sandbox = Sandbox(dialect, faults, clock=lambda: NOW, hold=20)
-    numbered = list(enumerate(sample_requests(dialect)))
+    numbered = list(enumerate(standard_requests(dialect)))
     for place in range(0, len(numbered), 3):
         # Some faults show only when several requests are in flight together.
         sent = [(f"x{i}", sample, sandbox.handle(sample.request)) for i, sample in numbered[place : place + 3]]
@@ -68,33 +74,78 @@ def refused_compaction(sandbox: Sandbox) -> Exchange:
     return record(compact, reply, id="compact", case="refused-compaction", role="compact", started_at=NOW)
 
 
-def exchanges_of_cases(dialect: str, faults: Sequence[str], families: frozenset[str]) -> Iterator[Exchange]:
-    """Yield what a sandbox answers to the cases, and to what is sent to isolate its refusals, as in a run."""
+def exchanges_of_cases(
+    dialect: str, *faults: str, families: frozenset[str] = ALL_FAMILIES, isolating: bool = False
+) -> Iterator[Exchange]:
+    """Yield what a sandbox answers to the cases, and if wanted to what is sent to isolate its refusals, as in a run."""
     clock = ManualClock(NOW)
     sandbox = Sandbox(dialect, faults, seed=1, clock=clock)
     target = sandbox_target(dialect, model=None)
     exchanges = [e for batch in run_in_process(cases_of(dialect, families), sandbox, target, clock) for e in batch]
     yield from exchanges
-    sender = InProcessSender(sandbox, target, clock)
-    asyncio.run(isolate(sender, load_dialect(dialect), None, exchanges, ISOLATION_BUDGETS["full"]))
-    yield from sender.sent
+    if isolating:
+        sender = InProcessSender(sandbox, target, clock)
+        asyncio.run(isolate(sender, load_dialect(dialect), None, exchanges, ISOLATION_BUDGETS["full"]))
+        yield from sender.sent
 
 
 @cache
-def judged(dialect: str, *faults: str) -> tuple[Verdict, ...]:
-    """Return the verdicts on what a sandbox answers to the sample requests, and to cases.
+def of_a_clean_endpoint(dialect: str, families: frozenset[str] = frozenset()) -> Mapping[str, list[Exchange]]:
+    """Return what a sandbox without faults answers to the sample requests and to the cases, by case."""
+    cases = exchanges_of_cases(dialect, families=families) if families else ()
+    return by_case([*exchanges_of_samples(dialect), *cases])
 
-    Without a fault all cases are sent. With one, those of the families whose rules the samples did not break, and where
-    these cases do not break them either, all of them: this runs for every fault in every dialect.
+
+def by_case(exchanges: Iterable[Exchange]) -> Mapping[str, list[Exchange]]:
+    found: dict[str, list[Exchange]] = {}
+    for exchange in exchanges:
+        found.setdefault(exchange.case, []).append(exchange)
+    return found
+
+
+@cache
+def judged_clean(dialect: str) -> list[Verdict]:
+    """Return the verdicts on what a sandbox without faults answers to all that these tests send."""
+    exchanges = [*exchanges_of_samples(dialect), *exchanges_of_cases(dialect, isolating=True)]
+    return judge(exchanges, dialect, required=REQUIRED)
+
+
+def judged(dialect: str, fault: str) -> list[Verdict]:
+    """Return the verdicts on the fewest exchanges in which a fault breaks its rules, or on all.
+
+    This runs for every fault in every dialect, so the sample requests come first, then the cases of the families of its
+    rules, and then all cases. What a sandbox without faults answers in the same way breaks no rule, and is left out
+    unless the rules are about a whole run, or about what a run isolates.
     """
-    samples = [*exchanges_of_samples(dialect, faults)]
-    cases = [] if faults else [*exchanges_of_cases(dialect, faults, frozenset(CASES))]
-    verdicts = judge([*samples, *cases], dialect, required=REQUIRED)
-    expected = {rule for name in faults for rule in FAULTS[name].breaks}
-    for more in (frozenset(rule.partition("-")[0] for rule in expected - fired(verdicts)), frozenset(CASES)):
-        if not expected <= fired(verdicts):
-            verdicts = judge([*samples, *exchanges_of_cases(dialect, faults, more)], dialect, required=REQUIRED)
-    return tuple(verdicts)
+    breaks = set(FAULTS[fault].breaks)
+    own = frozenset(rule.partition("-")[0] for rule in breaks)
+    samples = [*exchanges_of_samples(dialect, fault)]
+    verdicts = judged_where_changed(samples, dialect, breaks)
+    for families in (own, ALL_FAMILIES):
+        if not breaks <= fired(verdicts):
+            cases = exchanges_of_cases(dialect, fault, families=families)
+            verdicts = judged_where_changed([*samples, *cases], dialect, breaks, families)
+    for families in (own, ALL_FAMILIES):
+        if not breaks <= fired(verdicts):
+            cases = exchanges_of_cases(dialect, fault, families=families, isolating=True)
+            verdicts = judge([*samples, *cases], dialect, required=REQUIRED)
+    return verdicts
+
+
+def judged_where_changed(
+    exchanges: Sequence[Exchange], dialect: str, breaks: set[str], families: frozenset[str] = frozenset()
+) -> list[Verdict]:
+    """Return the verdicts on the cases that a sandbox without faults answers otherwise.
+
+    They are judged as a run of their own, and as a part of the whole run if that does not break the rules.
+    """
+    clean = of_a_clean_endpoint(dialect, families)
+    changed = [e for case, found in by_case(exchanges).items() if found != clean.get(case) for e in found]
+    verdicts = judge(changed, dialect)
+    if breaks <= fired(verdicts):
+        return verdicts
+    _, context = judge_run(exchanges, dialect, select="")
+    return judge(changed, dialect, run_context=context)
 
 
 def fired(verdicts: Sequence[Verdict]) -> set[str]:
@@ -107,7 +158,7 @@ def findings(verdicts: Sequence[Verdict]) -> list[Finding]:
 
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_a_clean_endpoint_breaks_no_rule(dialect: str) -> None:
-    verdicts = judged(dialect)
+    verdicts = judged_clean(dialect)
     assert findings(verdicts) == []
     assert {verdict.status for verdict in verdicts} <= {Status.PASS, Status.NOT_APPLICABLE}
 
@@ -115,8 +166,8 @@ def test_a_clean_endpoint_breaks_no_rule(dialect: str) -> None:
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_the_standard_requests_exercise_every_rule(dialect: str) -> None:
     """What no clean stream exercises could raise a false alarm that nobody sees; faults exercise the rest."""
-    on = {verdict.rule for verdict in judged(dialect) if not load_rules()[verdict.rule].unchecked}
-    missing = on - {verdict.rule for verdict in judged(dialect) if verdict.judged}
+    on = {verdict.rule for verdict in judged_clean(dialect) if not load_rules()[verdict.rule].unchecked}
+    missing = on - {verdict.rule for verdict in judged_clean(dialect) if verdict.judged}
     for fault in FAULTS.values():
         if missing.intersection(fault.breaks) and dialect in (fault.dialects or (dialect,)):
             missing -= {verdict.rule for verdict in judged(dialect, fault.id) if verdict.judged}
@@ -126,7 +177,7 @@ def test_the_standard_requests_exercise_every_rule(dialect: str) -> None:
 PAIRS = [(name, dialect) for name, fault in FAULTS.items() for dialect in fault.dialects or dialect_names()]
 
 
-# One test for all questions about a fault, because the worker that has judged it answers the others for free.
+# One test for all questions about a fault, because judging it takes nearly all of the time.
 @pytest.mark.parametrize(("name", "dialect"), PAIRS, ids=[f"{name}-{dialect}" for name, dialect in PAIRS])
 def test_a_fault_is_caught_by_the_rules_it_breaks_and_is_not_a_flood(name: str, dialect: str) -> None:
     verdicts, fault = judged(dialect, name), FAULTS[name]
