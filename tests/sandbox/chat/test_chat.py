@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 from hypothesis_jsonschema import from_schema
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat.completion_create_params import (
@@ -231,10 +233,20 @@ DEFINED: dict[str, Any] = deepcopy(dict(chat_request_schema()))  # the strategie
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_body_of_the_schema_is_one_of_openai(data: st.DataObject, name: str) -> None:
-    value = data.draw(from_schema(deepcopy({"$ref": f"#/$defs/{name}", "$defs": DEFINED["$defs"]})))
+    value = data.draw(values_of(name))
     field = {"message": "messages", "tool": "tools"}.get(name, name)
     own = {field: [value] if field != name else value}
-    TypeAdapter(CompletionCreateParams).validate_python({"model": "parrot", "messages": HI, **own})
+    adapter().validate_python({"model": "parrot", "messages": HI, **own})
+
+
+@cache
+def values_of(name: str) -> SearchStrategy[Any]:
+    return from_schema(deepcopy({"$ref": f"#/$defs/{name}", "$defs": DEFINED["$defs"]}))
+
+
+@cache
+def adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(CompletionCreateParams)
 
 
 def test_the_fields_are_those_of_openai() -> None:
