@@ -101,10 +101,11 @@ def _choose(evidence: _Evidence) -> Choice:
     best = _special(fitting)
     if best is not None:
         return Choice(best.name, _why(best, evidence))
-    if evidence.response is None or not misfits[DEFAULT_DIALECT]:
-        return Choice(DEFAULT_DIALECT, "the default, because nothing that the endpoint sent points to another one")
     found = "; ".join(f"for {name}, {misfit}" for name, misfit in misfits.items() if misfit)
-    return Choice(DEFAULT_DIALECT, f"the default, because no dialect fits: {found}")
+    if evidence.response is None or not found:
+        return Choice(DEFAULT_DIALECT, "the default, because nothing that the endpoint sent points to another one")
+    which = "no dialect" if misfits[DEFAULT_DIALECT] else "no other dialect"
+    return Choice(DEFAULT_DIALECT, f"the default, because {which} fits: {found}")
 
 
 def _required(dialect: Dialect) -> int:
