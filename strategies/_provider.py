@@ -71,3 +71,10 @@ def place(draw: st.DrawFn, count: int) -> int:
         return draw(st.integers(0, count - 1))
     drawn: int = integer(0, count - 1)
     return drawn
+
+
+def single(draw: st.DrawFn, strategy: SearchStrategy[Any]) -> Any:
+    """Draw from a strategy that makes one choice, without what Hypothesis notes around the choices of a strategy."""
+    data = getattr(draw, "__self__", None)
+    make = getattr(strategy, "do_draw", None)
+    return draw(strategy) if data is None or make is None else make(data)

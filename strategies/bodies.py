@@ -23,7 +23,7 @@ from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
 from rejoinder.strategies.options import AnyDialect, chosen_names, errors_when_drawn
 from rejoinder.strategies.profile import EndpointProfile, served
-from rejoinder.strategies.schema.compiler import Compiler, listed
+from rejoinder.strategies.schema.compiler import Compiler, listed, mean_length
 from rejoinder.strategies.schema.leaves import NAMES, arguments, json_schemas
 from rejoinder.strategies.sets.systematic import variants as _variants
 
@@ -183,6 +183,8 @@ def conversations(
 
 #: Nodes are compared by identity, so that one compiler serves all dialects.
 _COMPILER: Final = Compiler()
+#: How much rarer requests with more input items are.
+_DECLINE: Final = 0.1
 
 
 @cache
@@ -191,12 +193,11 @@ def _requests(root: Object, max_items: int) -> SearchStrategy[Body]:
     if items is None:
         return _COMPILER.strategy(root)
     most = max_items if items.largest is None else min(max_items, items.largest)
+    least = min(items.smallest, most)
+    lists = listed(_COMPILER.strategy(items.items), least, most, decline=_DECLINE)
     whole = Compiler(
-        lambda node, name: (
-            listed(_COMPILER.strategy(items.items), min(items.smallest, most), most, decline=1)
-            if node is items
-            else None
-        )
+        lambda node, name: lists if node is items else None,
+        lengths={items: mean_length(least, most, decline=_DECLINE)},
     )
     return whole.strategy(root)
 

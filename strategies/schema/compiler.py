@@ -20,7 +20,6 @@ or the value of an enumeration. And an alternative is drawn the more often the m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -28,10 +27,25 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from rejoinder.contract.exclusions import Exclusion, without_excluded
-from rejoinder.contract.nodes import Anything, Array, Field, Literal, Node, Object, Scalar, Schema, Union, parse
+from rejoinder.contract.nodes import (
+    Anything,
+    Array,
+    Field,
+    Literal,
+    Node,
+    Object,
+    Scalar,
+    Schema,
+    Union,
+    canonical,
+    closure,
+    finite_values,
+    parse,
+    possible_fields,
+)
 from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
-from rejoinder.strategies._provider import direct, place
+from rejoinder.strategies._provider import direct, place, single
 from rejoinder.strategies.schema import leaves
 from rejoinder.strategies.schema.leaves import Alternative
 
@@ -40,9 +54,16 @@ __all__ = ["Compiler", "from_contract"]
 #: Objects with more optional fields than this are drawn as a list of fields: most fields are then absent.
 _WIDE: Final = 8
 #: How many fields of a wide object are there on average.
-_OF_WIDE: Final = 5
-#: Into how many parts the choice between alternatives is divided at least.
-_RESOLUTION: Final = 128
+_OF_WIDE: Final = 2
+#: How many fields are drawn for it at most.
+_MOST_OF_WIDE: Final = 10
+#: In which part of the draws an optional field is absent, at least and at most.
+_ABSENT: Final = (0.2, 0.7)
+#: From which reach on elements are rich: lists of them are longer, so that there are more of them to choose from.
+_RICH: Final = 64
+#: Into how many parts the choice between alternatives is divided at least. Hypothesis draws the integers below 256
+#: equally often.
+_RESOLUTION: Final = 256
 #: No alternative is taken more than so many times as rarely as it would be if all were equal.
 _LEAST: Final = 8
 #: How long lists and maps usually are where the schema allows more, and up to which size a map is also filled.
@@ -67,12 +88,20 @@ class Compiler:
     """Turns nodes into strategies and remembers them.
 
     ``override`` is called first for every node, with the name of the field that holds it; what it returns is used
-    instead. ``max_items`` limits lists that the schema does not limit.
+    instead. ``max_items`` limits lists that the schema does not limit. ``lengths`` are how many elements the lists have
+    on average that ``override`` draws.
     """
 
-    def __init__(self, override: Override | None = None, *, max_items: int = 4) -> None:
+    def __init__(
+        self,
+        override: Override | None = None,
+        *,
+        max_items: int = 4,
+        lengths: Mapping[Node, float] | None = None,
+    ) -> None:
         self._override = override
         self._max_items = max_items
+        self._lengths = lengths or {}
         self._known: dict[tuple[Node, str], SearchStrategy[Any]] = {}
         self._costs: dict[Node, int] = {}
         self._reaches: dict[Node, float] = {}
@@ -124,18 +153,62 @@ class Compiler:
         if isinstance(node, Literal):
             return float(len(node.values))
         if isinstance(node, Array):
-            return 1 + self.reach(node.items) / 2
+            return 1 + self.reach(node.items) / max(self._mean_length(node), 0.5)
         if isinstance(node, Union):
             return sum(self.reach(branch) for branch in node.alternatives) + node.nullable
         if isinstance(node, Object) and node.fields:
-            optional = [self.reach(item.node) + 1 for item in node.fields if not item.required]
-            required = [self.reach(item.node) for item in node.fields if item.required]
-            if len(optional) > _WIDE:
-                heavy = [reach for reach in optional if reach > sum(optional) / _WIDE]
-                light = sum(optional) - sum(heavy)
-                return max([*required, *(1.6 * reach for reach in heavy), light / _OF_WIDE])
-            return max([*required, *(1.6 * reach for reach in optional)])
+            rarest, absences = self._rarest(node), self._absences(node)
+            optional = {item.name: self.reach(item.node) + 1 for item in node.fields if item.name in absences}
+            found = [max(optional[name] / (1 - share), 1 / share) for name, share in absences.items()]
+            return max([rarest, *found])
+        if isinstance(node, Object) and node.extra is not None:
+            return 1 + self.reach(node.extra) / 2
         return 1.0
+
+    def _heavy(self, node: Object) -> list[Field]:
+        """Return the optional fields of which each has a choice of its own: all, or the heavy ones of a wide object."""
+        optional = [item for item in node.fields if not item.required]
+        if len(optional) <= _WIDE:
+            return optional
+        whole = sum(self.reach(item.node) + 1 for item in optional)
+        return [item for item in optional if self.reach(item.node) + 1 > whole / _WIDE]
+
+    def _rarest(self, node: Object) -> float:
+        """Return in how many draws the rarest branch of an object occurs about once, however it is drawn."""
+        heavy = self._heavy(node)
+        light = [self.reach(item.node) + 1 for item in node.fields if not item.required and item not in heavy]
+        optional = [(self.reach(item.node) + 1) / (1 - _ABSENT[0]) for item in heavy]
+        required = [self.reach(item.node) for item in node.fields if item.required]
+        return max([*required, *optional, sum(light) / _OF_WIDE])
+
+    def _absences(self, node: Object) -> dict[str, float]:
+        """Return in which part of the draws each of the optional fields with a choice of its own is absent.
+
+        The less there is inside of it, compared with the rest of the object, the more often.
+        """
+        least, most = _ABSENT
+        rarest = self._rarest(node)
+        return {
+            item.name: min(most, max(least, 1 - (self.reach(item.node) + 1) / rarest)) for item in self._heavy(node)
+        }
+
+    def _mean_length(self, node: Array) -> float:
+        if node in self._lengths:
+            return self._lengths[node]
+        return mean_length(node.smallest, self._usual(node), decline=self._decline(node))
+
+    def _is_rich(self, node: Array) -> bool:
+        return self.reach(node.items) > _RICH
+
+    def _usual(self, node: Array) -> int:
+        """Return how long a list may usually be."""
+        most = self._max_items + 2 * self._is_rich(node)
+        largest = max(node.smallest, most) if node.largest is None else node.largest
+        return min(largest, max(node.smallest, _USUAL))
+
+    def _decline(self, node: Array) -> float:
+        """Return how much rarer longer lists are, as :func:`listed` has it."""
+        return 0.1 if self._is_rich(node) else 2
 
     def _build(self, node: Node, field: str) -> SearchStrategy[Any]:
         if isinstance(node, Scalar | Union | Literal):
@@ -174,10 +247,12 @@ class Compiler:
         if largest == 0:
             return st.builds(list)
         items = self.strategy(node.items)
-        usual = min(largest, max(node.smallest, _USUAL))
+        usual = self._usual(node)
         if node.unique:
-            return st.lists(items, min_size=node.smallest, max_size=usual, unique_by=_canonical)
-        lists = listed(items, node.smallest, usual)
+            known = finite_values(node.items)
+            most = usual if known is None else min(usual, len(known))
+            return st.lists(items, min_size=node.smallest, max_size=most, unique_by=canonical)
+        lists = listed(items, node.smallest, usual, decline=self._decline(node))
         if node.largest is None or largest == node.smallest:
             return lists
         full = st.builds(_cycled, listed(items, 1, 2), st.sampled_from(sorted({largest - 1, largest} - {0})))
@@ -197,20 +272,31 @@ class Compiler:
             constants={item.name: value for item in required for value in _constant(item.node)},
             required=[(item.name, self._table(item)) for item in drawn],
         )
-        if len(optional) > _WIDE:
-            whole = sum(self.reach(item.node) for item in optional)
-            heavy = {item.name for item in optional if self.reach(item.node) > whole / _WIDE}
-            light = [item for item in optional if item.name not in heavy]
-            optional = [item for item in optional if item.name in heavy]
-            plan.chosen = direct(listed(_pairs(self._wide(light)), 0, 2 * _OF_WIDE, decline=0.5))
-        plan.optional = [(item.name, self._table(item)) for item in optional]
+        heavy, absences = self._heavy(node), self._absences(node)
+        light = [item for item in optional if item not in heavy]
+        if light:
+            plan.chosen = direct(listed(_pairs(self._wide(light)), 0, _MOST_OF_WIDE, decline=1.5))
+        plan.optional = [(item.name, self._table(item, absences[item.name])) for item in heavy]
         if node.dependent or node.smallest or node.largest is not None:
             plan.limits = _FieldLimits(
-                node, {item.name: self.strategy(item.node, item.name) for item in node.fields if not item.required}
+                node,
+                {item.name: self.strategy(item.node, item.name) for item in node.fields if not item.required},
+                self._others(node),
             )
         plan.exclusions = node.exclusions
         plan.keep = frozenset(item.name for item in required)
         return _objects(plan)
+
+    def _others(self, node: Object) -> SearchStrategy[dict[str, Any]] | None:
+        """Return further properties of an object, as many as its fields cannot make up for; ``None`` without any."""
+        fewest = node.smallest - len(possible_fields(node) or ())
+        if node.extra is None or fewest <= 0:
+            return None
+        known = {item.name for item in node.fields}
+        names = (leaves.NAMES if node.names is None else self.strategy(node.names)).filter(
+            lambda name: name not in known
+        )
+        return st.dictionaries(names, self.strategy(node.extra), min_size=fewest, max_size=fewest)
 
     def _map(self, node: Object) -> SearchStrategy[Any]:
         if node.extra is None:
@@ -218,6 +304,8 @@ class Compiler:
         names = leaves.NAMES if node.names is None else self.strategy(node.names)
         values = self.strategy(node.extra)
         largest = max(node.smallest, self._max_items) if node.largest is None else node.largest
+        known = None if node.names is None else finite_values(node.names)
+        largest = largest if known is None else min(largest, len(known))
         usual = min(largest, max(node.smallest, _USUAL))
         maps = st.dictionaries(names, values, min_size=node.smallest, max_size=usual)
         if node.largest is None or largest == node.smallest or largest > _FULL:
@@ -225,12 +313,12 @@ class Compiler:
         full = st.dictionaries(names, values, min_size=largest, max_size=largest)
         return _picked(_ChoiceTable([Alternative(30, maps), Alternative(1, full, extreme=True)], "map"))
 
-    def _table(self, item: Field) -> _ChoiceTable:
-        """Return the choice of a field's value, and of its absence first where it may be absent."""
+    def _table(self, item: Field, absent: float = 0) -> _ChoiceTable:
+        """Return the choice of a field's value, and first of its absence in a part of the draws."""
         found = self._alternatives(item.node, item.name)
-        if not item.required:
+        if absent:
             whole = sum(entry.weight for entry in found)
-            found.insert(0, Alternative(whole * 0.7, None, ABSENT))
+            found.insert(0, Alternative(whole * absent / (1 - absent), None, ABSENT))
         return _ChoiceTable(found, item.name)
 
     def _wide(self, optional: list[Field]) -> _ChoiceTable:
@@ -248,10 +336,6 @@ class Compiler:
         return _ChoiceTable(
             [entry._replace(weight=entry.weight * max(1.0, least / totals[entry.name])) for entry in entries], "fields"
         )
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
 
 
 def _cycled(items: list[Any], length: int) -> list[Any]:
@@ -278,9 +362,7 @@ class _ChoiceTable:
             entry if entry.strategy is None else entry._replace(strategy=direct(entry.strategy)) for entry in entries
         ]
         self.entries = sorted(made, key=lambda entry: entry.extreme)
-        whole = sum(entry.weight for entry in self.entries)
-        size = max(_RESOLUTION, 3 * len(self.entries)) if len({entry.weight for entry in entries}) > 1 else len(entries)
-        counts = [max(1, round(entry.weight / whole * size)) for entry in self.entries]
+        counts = _shares([entry.weight for entry in self.entries])
         self.places = tuple(number for number, count in enumerate(counts) for _ in range(count))
 
     def __repr__(self) -> str:
@@ -290,9 +372,21 @@ class _ChoiceTable:
         return self.entries[0 if len(self.entries) == 1 else self.places[place(draw, len(self.places))]]
 
 
+def _shares(weights: list[float]) -> list[int]:
+    """Return how many of the places each weight gets, so that none has much less than its part."""
+    if len(set(weights)) == 1:
+        return [1] * len(weights)
+    size, whole = max(_RESOLUTION, 3 * len(weights)), sum(weights)
+    counts = [max(1, int(weight / whole * size)) for weight in weights]
+    worst = sorted(range(len(weights)), key=lambda number: counts[number] / weights[number])
+    for number in worst[: max(0, size - sum(counts))]:
+        counts[number] += 1
+    return counts
+
+
 def _drawn(draw: st.DrawFn, entry: Alternative) -> Any:
     if entry.strategy is not None:
-        return draw(entry.strategy)
+        return single(draw, entry.strategy) if entry.single else draw(entry.strategy)
     return copy_json(entry.value) if isinstance(entry.value, dict | list) else entry.value
 
 
@@ -317,41 +411,75 @@ def listed(items: SearchStrategy[Any], smallest: int, largest: int, *, decline: 
 
     A list with ``n`` elements more than usual is ``(n + 1) ** decline`` times as rare as a usual one.
     """
+    return _lists(direct(items), _ChoiceTable(_lengths(smallest, largest, decline), "length"))
+
+
+def mean_length(smallest: int, largest: int, *, decline: float) -> float:
+    """Return how many elements the lists of :func:`listed` have on average."""
+    lengths = _lengths(smallest, largest, decline)
+    whole: float = sum(entry.weight * entry.value for entry in lengths)
+    return whole / sum(entry.weight for entry in lengths)
+
+
+def _lengths(smallest: int, largest: int, decline: float) -> list[Alternative]:
     usual = max(smallest, 1)
-    lengths = [
+    return [
         Alternative(1 / (1 + abs(length - usual)) ** decline if length else 0.4, None, length)
         for length in range(smallest, largest + 1)
     ]
-    return _lists(direct(items), _ChoiceTable(lengths, "length"))
 
 
 class _FieldLimits:
     """What binds the fields of an object to each other: how many there are, and which require which."""
 
-    def __init__(self, node: Object, optional: dict[str, SearchStrategy[Any]]) -> None:
-        self.smallest, self.largest, self.dependent = node.smallest, node.largest, node.dependent
+    def __init__(
+        self,
+        node: Object,
+        optional: dict[str, SearchStrategy[Any]],
+        others: SearchStrategy[dict[str, Any]] | None,
+    ) -> None:
+        self.node = node
         self.optional = optional
+        self.others = others
+        self.possible = possible_fields(node) or frozenset()
 
     def settle(self, draw: st.DrawFn, value: dict[str, Any]) -> None:
         """Add the fields that are lacking, then take away those that are too many."""
-        self._complete(draw, value)
-        for name, strategy in self.optional.items():
-            if len(value) < self.smallest and name not in value:
-                value[name] = draw(strategy)
-                self._complete(draw, value)
+        self._complete(draw, value, value)
+        for name in self.optional:
+            if len(value) < self.node.smallest and name not in value:
+                self._complete(draw, value, [name])
         for name in reversed(self.optional):
-            if self.largest is None or len(value) <= self.largest:
+            if not self._has_too_many(value):
                 break
-            if name in value and not any(name in self.dependent.get(other, ()) for other in value):
-                del value[name]
+            for other in self._with(name, value):
+                del value[other]
+        if self._has_too_many(value) or (self.others is None and len(value) < self.node.smallest):
+            for name in self.optional:
+                if name not in self.possible:
+                    value.pop(name, None)
+            self._complete(draw, value, self.possible)
+        if self.others is not None and len(value) < self.node.smallest:
+            value.update(draw(self.others).items())
+            for name in [name for name in value if name not in self.optional][::-1]:
+                if not self._has_too_many(value):
+                    break
+                if not any(name == item.name for item in self.node.fields):
+                    del value[name]
 
-    def _complete(self, draw: st.DrawFn, value: dict[str, Any]) -> None:
-        waiting = list(value)
-        while waiting:
-            for name in self.dependent.get(waiting.pop(), ()):
-                if name not in value:
-                    value[name] = draw(self.optional[name])
-                    waiting.append(name)
+    def _has_too_many(self, value: dict[str, Any]) -> bool:
+        return self.node.largest is not None and len(value) > self.node.largest
+
+    def _with(self, name: str, value: dict[str, Any]) -> set[str]:
+        """Return the fields that go with one that is taken away; none where one of them has to stay."""
+        found = {other for other in value if name in closure([other], self.node.dependent)}
+        return found if found <= self.optional.keys() else set()
+
+    def _complete(self, draw: st.DrawFn, value: dict[str, Any], names: Iterable[str]) -> None:
+        """Add fields with all that they require."""
+        for name in sorted(closure(names, self.node.dependent)):
+            if name not in value and name in self.optional:
+                value[name] = draw(self.optional[name])
 
 
 class _Plan:

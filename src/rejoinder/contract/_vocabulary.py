@@ -15,8 +15,10 @@ honours it completely:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any, Final
 
 from rejoinder.budgets import DEPTH, SCHEMA_PLACES
@@ -120,6 +122,23 @@ def _places(node: Any) -> int:
     """Return how many objects and lists a node holds, itself included."""
     children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
     return 1 + sum(_places(child) for child in children if isinstance(child, Mapping | list))
+
+
+def _empty_range(node: Mapping[str, Any], *, whole: bool) -> str:
+    """Return a keyword of those that leave no number; empty where one is left, or the step is a fraction."""
+    lows = [(Fraction(node[key]), key) for key in ("minimum", "exclusiveMinimum") if key in node]
+    highs = [(Fraction(node[key]), key) for key in ("maximum", "exclusiveMaximum") if key in node]
+    if not lows or not highs:
+        return ""
+    (low, from_key), (high, to_key) = max(lows), min(highs)
+    step = Fraction(node.get("multipleOf", 1))
+    if not whole:
+        return from_key if low > high or (low == high and "exclusive" in from_key + to_key) else ""
+    if step.denominator != 1:
+        return ""
+    first = (low // step + 1) * step if from_key == "exclusiveMinimum" else -(-low // step) * step
+    beyond = first >= high if to_key == "exclusiveMaximum" else first > high
+    return ("multipleOf" if step > 1 else from_key) if beyond else ""
 
 
 def check(schema: Mapping[str, Any], file: str, *, branching: bool = False) -> None:
@@ -268,8 +287,7 @@ class _Checker:
             if key in node and (key == "items" or node[key] is not False):
                 self._node(node[key], f"{at}/{key}")
         if "propertyNames" in node:
-            names = node["propertyNames"]
-            self._node({"type": "string", **names} if isinstance(names, Mapping) else names, f"{at}/propertyNames")
+            self._names(node["propertyNames"], f"{at}/propertyNames")
         dependent = node.get("dependentRequired", {})
         if not isinstance(dependent, Mapping):
             raise fail(self._file, at, "dependentRequired", "it must be a table of fields and lists of names")
@@ -278,13 +296,26 @@ class _Checker:
                 what = f"{name!r} and the fields that it requires must be among the properties"
                 raise fail(self._file, at, "dependentRequired", what)
 
+    def _names(self, names: Any, at: str) -> None:
+        if not isinstance(names, Mapping):
+            self._node(names, at)
+            return
+        for key in ("$ref", "anyOf"):
+            if key in names:
+                raise fail(self._file, at, key, "not supported for names of fields")
+        if names.get("type", "string") != "string":
+            raise fail(self._file, at, "type", f"names of fields are strings, not {names['type']!r}")
+        self._node({"type": "string", **names}, at)
+
     def _limits(self, node: Mapping[str, Any], at: str) -> None:
         for key in node:
             value = node[key]
             if key in _COUNTS and (type(value) is not int or value < 0):
                 raise fail(self._file, at, key, f"{value!r} is not a non-negative integer")
-            if key in _NUMBERS and type(value) not in (int, float):
-                raise fail(self._file, at, key, f"{value!r} is not a number")
+            if key in _NUMBERS and (
+                type(value) not in (int, float) or value in (math.inf, -math.inf) or value != value
+            ):
+                raise fail(self._file, at, key, f"{value!r} is not a finite number")
             if key == "uniqueItems" and not isinstance(value, bool):
                 raise fail(self._file, at, key, f"{value!r} is not a boolean")
             if key in ("pattern", "format") and not isinstance(value, str):
@@ -294,6 +325,9 @@ class _Checker:
         for low, high in _SPANS:
             if low in node and high in node and node[low] > node[high]:
                 raise fail(self._file, at, low, f"{node[low]} contradicts {high} {node[high]}")
+        for kind in self._types(node, at):
+            if kind in ("integer", "number") and (keyword := _empty_range(node, whole=kind == "integer")):
+                raise fail(self._file, at, keyword, f"no {kind} is within the limits")
         if "pattern" in node:
             try:
                 re.compile(node["pattern"])

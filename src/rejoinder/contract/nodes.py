@@ -9,10 +9,13 @@ A definition that contains itself is followed a few levels down, then left out w
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +24,7 @@ from rejoinder.contract._schemas import variant_of
 from rejoinder.contract._vocabulary import KEYWORDS, check, fail, reachable
 from rejoinder.contract.exclusions import Exclusion
 from rejoinder.errors import ContractError
-from rejoinder.validation import JSON_TYPES, escape_key, pointer_keys
+from rejoinder.validation import JSON_TYPES, Validator, escape_key, pointer_keys
 
 Schema = Mapping[str, Any]
 
@@ -29,6 +32,9 @@ Schema = Mapping[str, Any]
 #: less often.
 _DEPTH: Final = 2
 _MANY: Final = 20_000
+#: Up to how many optional fields every choice of them is tried, and how many values of a range are listed.
+_FEW: Final = 10
+_FINITE: Final = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -167,7 +173,7 @@ def parse(schema: Schema, *, file: str = "schema") -> Node:
             "Strategies are built from a small part of JSON Schema 2020-12; see rejoinder.strategies.schema.compiler.",
         ) from None
     for depth in range(_DEPTH, -1, -1):
-        parser = _Parser(schema, depth, limit=_MANY if depth else 10 * _MANY)
+        parser = _Parser(schema, depth, file, limit=_MANY if depth else 10 * _MANY)
         node = parser.node(schema, "")
         if parser.count <= parser.limit:
             break
@@ -234,6 +240,7 @@ class _Parser:
 
     root: Schema
     depth: int
+    file: str
     limit: int
     count: int = 0
     known: dict[Any, Node] = field(default_factory=dict)
@@ -309,36 +316,134 @@ class _Parser:
                 return items
             items, largest = Anything(pointer=f"{pointer}/items"), 0
         unique = schema.get("uniqueItems", False)
+        distinct = finite_values(items) if unique else None
+        if distinct is not None and len(distinct) < smallest:
+            what = f"the elements have {len(distinct)} different values, fewer than minItems {smallest}"
+            raise fail(self.file, pointer, "uniqueItems", what)
         return Array(name=name, pointer=pointer, items=items, smallest=smallest, largest=largest, unique=unique)
 
     def _object(self, schema: Schema, pointer: str, name: str) -> Node:
-        required = schema.get("required", ())
+        required = set(schema.get("required", ()))
+        dependent = {key: tuple(value) for key, value in schema.get("dependentRequired", {}).items()}
+        required = closure(required, dependent)
+        names = self._names(schema, pointer)
         others = schema.get("additionalProperties", True)
         extra = None if others is False else self.node(others, f"{pointer}/additionalProperties")
         fields = []
         for key, value in schema.get("properties", {}).items():
             node = self.node(value, f"{pointer}/properties/{escape_key(key)}")
-            if not isinstance(node, _Endless):
+            if names is not None and not _accepts(names, key):
+                if key in required:
+                    raise fail(self.file, pointer, "propertyNames", f"it refuses the required field {key!r}")
+            elif not isinstance(node, _Endless):
                 fields.append(Field(key, node, key in required))
             elif key in required:
                 return node
             elif isinstance(extra, Anything):
                 extra = None  # it would take the field that is left out, with any value
-        dependent = {key: tuple(value) for key, value in schema.get("dependentRequired", {}).items()}
         kept = {item.name for item in fields}
         while lacking := {name for name in kept if not kept.issuperset(dependent.get(name, ()))}:
             kept -= lacking
-        names = schema.get("propertyNames")
-        return Object(
+        found = Object(
             name=name,
             pointer=pointer,
             fields=tuple(item for item in fields if item.name in kept),
             extra=None if isinstance(extra, _Endless) else extra,
             smallest=schema.get("minProperties", 0),
             largest=schema.get("maxProperties"),
-            names=None if names is None else self.node({"type": "string", **names}, f"{pointer}/propertyNames"),
+            names=names,
             dependent=dependent,
         )
+        if (found.smallest or found.largest is not None) and possible_fields(found) is None:
+            keyword = "minProperties" if found.smallest else "maxProperties"
+            raise fail(self.file, pointer, keyword, "no choice of fields is within the limits")
+        return found
+
+    def _names(self, schema: Schema, pointer: str) -> Node | None:
+        names = schema.get("propertyNames", True)
+        return self.node({"type": "string", **names}, f"{pointer}/propertyNames") if names is not True else None
+
+
+def _accepts(node: Node, name: str) -> bool:
+    """Return whether a name is one of those that a node describes."""
+    if isinstance(node, Literal):
+        return name in node.values
+    return not isinstance(node, Scalar) or Validator(node.schema).is_valid(name)
+
+
+def closure(names: Iterable[str], dependent: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Return names of fields with all that they require."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += dependent.get(name, ())
+    return found
+
+
+def possible_fields(node: Object) -> frozenset[str] | None:
+    """Return the fewest fields that an object may have within its limits; ``None`` where no choice is.
+
+    Further properties make up for what is missing where the object may have them.
+    """
+    required = {item.name for item in node.fields if item.required}
+    optional = [item.name for item in node.fields if not item.required]
+    more: float = math.inf if node.extra is not None else 0
+    if more and node.names is not None and (known := finite_values(node.names)) is not None:
+        more = sum(name not in {item.name for item in node.fields} for name in known)
+    largest = math.inf if node.largest is None else node.largest
+    # Beyond so many fields, all choices of a few of them and all fields together are tried.
+    sizes = range(len(optional) + 1) if len(optional) <= _FEW else (0, 1, 2, len(optional))
+    for size in sizes:
+        for chosen in combinations(optional, size):
+            found = closure(required | set(chosen), node.dependent)
+            if len(found) <= largest and len(found) + more >= node.smallest:
+                return frozenset(found)
+    return None
+
+
+def finite_values(node: Node) -> list[Any] | None:
+    """Return the different values of a node, ``None`` where there are many or they are not known."""
+    if isinstance(node, Literal):
+        return _distinct(node.values)
+    if isinstance(node, Union):
+        parts = [finite_values(part) for part in node.alternatives]
+        values = [value for part in parts if part is not None for value in part]
+        return None if None in parts else _distinct([*values, *([None] if node.nullable else [])])
+    if isinstance(node, Array):
+        return [[]] if node.largest == 0 else None
+    if isinstance(node, Object):
+        return [{}] if node.largest == 0 or (not node.fields and node.extra is None) else None
+    if not isinstance(node, Scalar):
+        return None
+    if node.type == "boolean":
+        return [False, True]
+    if node.type == "string":
+        return [""] if node.schema.get("maxLength") == 0 else None
+    if node.type == "integer" and {"minimum", "maximum"} <= node.schema.keys():
+        first, last = math.ceil(node.schema["minimum"]), math.floor(node.schema["maximum"])
+        accepts = Validator(node.schema).is_valid
+        return [number for number in range(first, last + 1) if accepts(number)] if last - first < _FINITE else None
+    return None
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list({canonical(value): value for value in values}.values())
+
+
+def canonical(value: Any) -> str:
+    """Return a text that is the same for values that are equal in JSON Schema, where 1 is 1.0 and not true."""
+    return json.dumps(_plain(value), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _united(alternatives: list[Node], has_null: bool, pointer: str, name: str) -> Node:
