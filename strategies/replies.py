@@ -38,8 +38,6 @@ Weave = Callable[[list[list[Event]]], list[Event]]
 
 #: How a response may end.
 ENDINGS: Final = ("completed", "incomplete", "failed", "cancelled")
-#: How a stream may end; the last one ends with an ``error`` event alone.
-STREAM_ENDINGS: Final = ("completed", "incomplete", "failed", "error")
 #: Fields of an item that hold parts, and the containers that the event table knows them by.
 _CONTAINERS: Final = ("content", "summary")
 #: The order of a hosted tool's progress, by the last word of the event type; other words lie in between.
@@ -138,12 +136,14 @@ def event_streams(
     """Whole streams as lists of parsed events that keep every rule of the dialect.
 
     ``endings`` are some of ``completed``, ``incomplete``, ``failed`` and ``error``, an ``error`` event that nothing
-    follows; by default all that the dialect allows. ``types`` and ``max_items`` are those of :func:`response_objects`.
-    Items overlap where the dialect leaves that open. With ``extensions`` events of other vendors may stand between the
-    others. Shrinks towards a stream of one message without text.
+    follows; by default all that the dialect allows. ``cancelled`` is one of them only where the dialect has an event
+    ``response.cancelled``. No document of a shipped dialect has one: a stream of a cancelled response stops, or ends as
+    another does. ``types`` and ``max_items`` are those of :func:`response_objects`. Items overlap where the dialect
+    leaves that open. With ``extensions`` events of other vendors may stand between the others. Shrinks towards a stream
+    of one message without text.
     """
     name = reference(dialect)
-    known = STREAM_ENDINGS if _is_open(load_dialect(name), "LIF-08") else STREAM_ENDINGS[:-1]
+    known = stream_endings(name)
     chosen = chosen_names(endings, known, "ending")
     ended = tuple("failed" if ending == "error" else ending for ending in chosen)
     streams = [
@@ -155,6 +155,13 @@ def event_streams(
         if part
     ]
     return st.one_of(streams)
+
+
+def stream_endings(dialect: AnyDialect = DEFAULT_DIALECT) -> tuple[str, ...]:
+    """Return how a stream of the dialect may end: with the event of a status, or with an ``error`` event alone."""
+    found = load_dialect(reference(dialect))
+    endings = [ending for ending in ENDINGS if f"response.{ending}" in found.events]
+    return (*endings, *(["error"] if _is_open(found, "LIF-08") else []))
 
 
 def _is_open(dialect: Dialect, rule: str) -> bool:
