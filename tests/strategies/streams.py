@@ -14,6 +14,8 @@ from rejoinder.strategies.sets.broken_streams import BrokenStream
 
 def streamed(events: list[dict[str, Any]], dialect: str, **fields: Any) -> Exchange:
     """Return the exchange of a create request that got a stream; ``fields`` are those of the request."""
+    responses = [event["response"] for event in events if isinstance(event.get("response"), dict)]
+    created = next((response.get("created_at") for response in responses), None)
     return Exchange(
         id="x",
         request=Request("POST", "/v1/responses", body=json.dumps({"input": "Hi", "stream": True, **fields}).encode()),
@@ -21,6 +23,7 @@ def streamed(events: list[dict[str, Any]], dialect: str, **fields: Any) -> Excha
         status=200,
         headers=(("content-type", "text/event-stream"),),
         chunks=(Chunk(0.1, to_sse(events, dialect=dialect)),),
+        started_at=created if isinstance(created, int) else 0.0,
         ended_at=1.0,
     )
 
