@@ -36,7 +36,9 @@ DRAWN = 40
 
 def places(events: list[dict[str, Any]]) -> set[tuple[str, str]]:
     """Return the types of events in a stream, each with the type of the item or part that it has."""
-    held = [next((event[name] for name in ("item", "part", "annotation") if name in event), {}) for event in events]
+    held: list[dict[str, Any]] = [
+        next((event[name] for name in ("item", "part", "annotation") if name in event), {}) for event in events
+    ]
     return {(event["type"], inner.get("type", "")) for event, inner in zip(events, held, strict=True)}
 
 
