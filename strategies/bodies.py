@@ -184,7 +184,7 @@ def conversations(
 #: Nodes are compared by identity, so that one compiler serves all dialects.
 _COMPILER: Final = Compiler()
 #: How much rarer requests with more input items are.
-_DECLINE: Final = 0.1
+_DECLINE: Final = 0.3
 
 
 @cache

@@ -54,7 +54,7 @@ __all__ = ["Compiler", "from_contract"]
 #: Objects with more optional fields than this are drawn as a list of fields: most fields are then absent.
 _WIDE: Final = 8
 #: How many fields of a wide object are there on average.
-_OF_WIDE: Final = 2
+_OF_WIDE: Final = 3
 #: How many fields are drawn for it at most.
 _MOST_OF_WIDE: Final = 10
 #: In which part of the draws an optional field is absent, at least and at most.
@@ -275,7 +275,7 @@ class Compiler:
         heavy, absences = self._heavy(node), self._absences(node)
         light = [item for item in optional if item not in heavy]
         if light:
-            plan.chosen = direct(listed(_pairs(self._wide(light)), 0, _MOST_OF_WIDE, decline=1.5))
+            plan.chosen = direct(listed(_pairs(self._wide(light)), 0, _MOST_OF_WIDE, decline=0.7))
         plan.optional = [(item.name, self._table(item, absences[item.name])) for item in heavy]
         if node.dependent or node.smallest or node.largest is not None:
             plan.limits = _FieldLimits(

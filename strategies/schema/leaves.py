@@ -167,7 +167,7 @@ def _texts(alphabet: str, low: int, high: int | None) -> list[Alternative]:
         # As above: lengths in the lower half are themselves, those in the upper one become the longest two.
         middle = (low + high) // 2
         ends = st.integers(low, high).map(lambda length: length if length <= middle else high - length % 2)
-        found.append(Alternative(6, _filled(alphabet, ends), extreme=True))
+        found.append(Alternative(9, _filled(alphabet, ends), extreme=True))
     return found
 
 
