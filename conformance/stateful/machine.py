@@ -89,7 +89,8 @@ def _steps(draw: st.DrawFn) -> ChosenStep:
     """
     machine = draw(st.runner())
     if not machine.surveyed:
-        return ChosenStep(option=draw(st.sampled_from(_THEMES)))
+        converses = "create_conversation" in machine.session.connection.dialect.operations
+        return ChosenStep(option=draw(st.sampled_from(_THEMES)) if converses else "")
     operation = draw(st.sampled_from(machine.steps).filter(machine.can))
     place = draw(st.integers(0, _STEPS))
     fitting = machine.fitting(operation)
@@ -111,8 +112,10 @@ class ConversationMachine(ConversationSteps):
 
     @property
     def steps(self) -> tuple[StepKind, ...]:
-        """All kinds of steps, as often as they are chosen compared with others, the plainest first."""
-        return (*_RESPONSES, *CONVERSATIONS)
+        """The kinds of steps that the dialect has operations for, as often as they are chosen, the plainest first."""
+        known = self.session.connection.dialect.operations
+        operation = {"converse": "create_conversation", "compact by id": "compact"}
+        return (*_RESPONSES, *(one for one in CONVERSATIONS if operation.get(one.needs[0], one.needs[0]) in known))
 
     def fitting(self, step: StepKind) -> list[Subject]:
         """Return what the sequence created that a step takes, the last first."""
