@@ -59,7 +59,7 @@ def _one_sided(value: float, error: float, degrees: int) -> float:
     return tail if value > 0 else 1 - tail
 
 
-class InFlight:
+class RequestsInFlight:
     """The number of requests in flight over time, from their starts and ends in seconds."""
 
     def __init__(self, starts: Sequence[float], ends: Sequence[float]) -> None:

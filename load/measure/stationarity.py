@@ -34,7 +34,7 @@ from statistics import fmean, median
 from typing import Final, Literal, NamedTuple
 
 from rejoinder.formatting import format_seconds, plural, uncapitalized
-from rejoinder.load.measure.queue_growth import GAP, InFlight, find_waiting, wandering_p
+from rejoinder.load.measure.queue_growth import GAP, RequestsInFlight, find_waiting, wandering_p
 from rejoinder.load.measure.trend import correlation_factor, effective_degrees, kendall_trend, student_tail, theil_sen
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.samples import Departure, Stationarity
@@ -307,7 +307,7 @@ class _Queue:
         count = max(LEAST_BATCHES, round(batches.count * (batches.high - low) / room))
         self._length = batches.high - low
         edges = [low + self._length * index / count for index in range(count + 1)]
-        self._flight = InFlight([span.start for span in spans], [span.end for span in spans])
+        self._flight = RequestsInFlight([span.start for span in spans], [span.end for span in spans])
         self._means = [self._flight.mean(*both) for both in pairwise(edges)]
         self._trend = kendall_trend([fmean(both) for both in pairwise(edges)], self._means)
         self._reach = (max(self._means) - min(self._means)) / (self._length * (1 - 1 / count))

@@ -11,25 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.load_module import load_module
 
-from rejoinder.load.measure.queue_growth import GAP, InFlight, Pulse, find_waiting, sure_growth, wandering_p
+from rejoinder.load.measure.queue_growth import GAP, Pulse, RequestsInFlight, find_waiting, sure_growth, wandering_p
 
 steady_state: Any = load_module("benchmarks/steady_state.py")
 EDGES = [1 + index for index in range(21)]
 
 
-def in_flight(spans: list[Any]) -> InFlight:
-    return InFlight([span.start for span in spans], [span.end for span in spans])
+def in_flight(spans: list[Any]) -> RequestsInFlight:
+    return RequestsInFlight([span.start for span in spans], [span.end for span in spans])
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 5)), min_size=1, max_size=40))
 def test_the_mean_in_flight_is_the_time_that_requests_spend(requests: list[tuple[float, float]]) -> None:
-    flight = InFlight([start for start, _ in requests], [start + took for start, took in requests])
+    flight = RequestsInFlight([start for start, _ in requests], [start + took for start, took in requests])
     spent = sum(max(0.0, min(8.0, start + took) - max(2.0, start)) for start, took in requests)
     assert flight.mean(2.0, 8.0) * 6 == pytest.approx(spent, abs=1e-6)
 
 
 def test_a_request_does_not_find_itself() -> None:
-    flight = InFlight([0.0, 1.0, 2.0], [1.0, 3.0, 4.0])
+    flight = RequestsInFlight([0.0, 1.0, 2.0], [1.0, 3.0, 4.0])
     assert [flight.found_at(start) for start in (0.0, 1.0, 2.0)] == [0, 0, 1]
 
 
@@ -53,7 +53,7 @@ def test_more_requests_end_than_arrive_while_a_stable_queue_is_long(load: float)
 
 
 def test_without_requests_nothing_is_sure() -> None:
-    balance = InFlight([], []).balance(EDGES, 1.0)
+    balance = RequestsInFlight([], []).balance(EDGES, 1.0)
     assert balance.p_grows() > 0.4
     assert balance.p_holds() > 0.4
 
