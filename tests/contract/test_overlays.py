@@ -315,7 +315,12 @@ BAD = {
         "minimum",
         "contradicts maximum 1",
     ),
-    "a bound that is none": (ADD + '{ type = "integer", minimum = "1" }', "/properties/x", "minimum", "not a number"),
+    "a bound that is none": (
+        ADD + '{ type = "integer", minimum = "1" }',
+        "/properties/x",
+        "minimum",
+        "not a finite number",
+    ),
     "a count that is none": (
         ADD + '{ type = "array", minItems = -1 }',
         "/properties/x",
