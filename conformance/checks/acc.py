@@ -364,7 +364,8 @@ def _are_twins(case: CaseView) -> bool:
     if not _both_told(case):
         return False
     plain, stream = ({**view.request, "stream": ABSENT} for view in case.having(*_TWINS))
-    return plain.get("temperature") == 0 and first_difference(plain, stream) is None
+    # A response in the background is still to come.
+    return plain.get("temperature") == 0 and not plain.get("background") and first_difference(plain, stream) is None
 
 
 @check("ACC-14", Subject.CASE, needs=_are_twins)

@@ -73,7 +73,8 @@ def choose(exchanges: Iterable[Exchange]) -> Choice:
     Marks decide first: the dialect with the most of them. If the first response object breaks its schema, a dialect
     that fits by shape goes before it. Of the dialects that fit by shape, the one that requires most fields is chosen.
     """
-    return _choose(_gather(exchanges))
+    evidence = _gather(exchanges)
+    return _best(evidence) or _default(evidence)
 
 
 def better_than(dialect: str, exchanges: Iterable[Exchange]) -> Choice | None:
@@ -83,24 +84,28 @@ def better_than(dialect: str, exchanges: Iterable[Exchange]) -> Choice | None:
     one, and than one that does not fit; its choice is not ``clear``.
     """
     evidence, used = _gather(exchanges), load_dialect(dialect)
-    choice = _choose(evidence)
-    if choice.dialect in (DEFAULT_DIALECT, *used.lineage):
+    choice = _best(evidence)
+    if choice is None or choice.dialect in (DEFAULT_DIALECT, *used.lineage):
         return None
-    return choice if choice.clear or used.name == DEFAULT_DIALECT or _misfit(used, evidence) else None
+    return choice if choice.clear or used.name == DEFAULT_DIALECT or not _fits(used, evidence) else None
 
 
-def _choose(evidence: _Evidence) -> Choice:
+def _best(evidence: _Evidence) -> Choice | None:
+    """Return the dialect that stands out by its marks or its shape, if one does."""
     dialects = [load_dialect(name) for name in dialect_names()]
     marks = {dialect.name: [mark.says for mark in dialect.marks if _shows(evidence, mark)] for dialect in dialects}
-    misfits = {dialect.name: _misfit(dialect, evidence) for dialect in dialects}
-    fitting = [dialect for dialect in dialects if not misfits[dialect.name]]
+    fitting = [dialect for dialect in dialects if _fits(dialect, evidence)]
     most = max(len(found) for found in marks.values())
     marked = [dialect for dialect in dialects if most and len(marks[dialect.name]) == most]
     if len(marked) == 1 and (marked[0] in fitting or not _special(fitting)):
         return Choice(marked[0].name, ", and ".join(marks[marked[0].name]), clear=True)
     best = _special(fitting)
-    if best is not None:
-        return Choice(best.name, _why(best, evidence))
+    return None if best is None else Choice(best.name, _why(best, evidence))
+
+
+def _default(evidence: _Evidence) -> Choice:
+    """Return the default dialect, with what speaks against the others."""
+    misfits = {name: _misfit(load_dialect(name), evidence) for name in dialect_names()}
     found = "; ".join(f"for {name}, {misfit}" for name, misfit in misfits.items() if misfit)
     if evidence.response is None or not found:
         return Choice(DEFAULT_DIALECT, "the default, because nothing that the endpoint sent points to another one")
@@ -118,6 +123,12 @@ def _special(fitting: list[Dialect]) -> Dialect | None:
     if not ranked or _required(ranked[0]) <= _required(load_dialect(DEFAULT_DIALECT)):
         return None
     return None if len(ranked) > 1 and _required(ranked[1]) == _required(ranked[0]) else ranked[0]
+
+
+def _fits(dialect: Dialect, evidence: _Evidence) -> bool:
+    """Return whether all that the endpoint sent is of the dialect; what is not takes longer to say."""
+    valid = evidence.response is not None and dialect.response_validator.is_valid(evidence.response)
+    return valid and not _misfit(dialect, evidence)
 
 
 def _misfit(dialect: Dialect, evidence: _Evidence) -> str:

@@ -221,6 +221,11 @@ def told(role: str, sent: dict[str, Any], tokens: int) -> Exchange:
         # Another question may well have another number of tokens.
         ({"input": "a", "temperature": 0}, {"input": "b", "temperature": 0}, None),
         ({"input": "a"}, {"input": "a"}, None),
+        (
+            {"input": "a", "temperature": 0, "background": True},
+            {"input": "a", "temperature": 0, "background": True},
+            None,
+        ),
     ],
 )
 def test_only_one_and_the_same_request_is_compared(
