@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal.conjecture import providers
 
 SLOW_AFTER: Final = 2.0
 """Seconds after which the summary names a test without the marker ``slow``."""
@@ -25,6 +26,9 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 # For tests/mutation.py: a failure is all that counts, so no smaller example of it is looked for.
 settings.register_profile("mutation", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+if os.environ.get("CI") and hasattr(providers, "_get_local_constants"):
+    # Hypothesis also draws constants of the modules that are loaded, which differ with the order of the tests.
+    vars(providers)["_get_local_constants"] = lambda: providers._local_constants
 
 
 @pytest.fixture(scope="session")
@@ -62,12 +66,14 @@ def work_of() -> Callable[[Callable[[], object]], int]:
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C, also where the shell has started the tests in the background, which ignores it.
+    """Take Ctrl-C and SIGHUP, also where the shell has started the tests in the background, which ignores them.
 
     Processes inherit a signal that is ignored, so the commands under test would ignore it too.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     gc.set_threshold(50_000, 20, 20)
 
 

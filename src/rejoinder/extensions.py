@@ -151,9 +151,18 @@ def set_extensions(folders: Iterable[Path | str]) -> tuple[Extension, ...]:
     for path in paths:
         if "," in path:
             raise ExtensionError(f"The extension folder {path} has a comma in its name.", "Rename it.")
+    before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = ",".join(paths)
     extensions.cache_clear()
-    return extensions()
+    try:
+        return extensions()
+    except BaseException:
+        # Those of before stay in use.
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+        raise
 
 
 def _named(text: str) -> Iterator[Extension]:

@@ -20,7 +20,7 @@ from rejoinder.conformance.proof.quiet import quiet_matrix
 from rejoinder.conformance.running.plan import build_plan
 from rejoinder.contract import load_dialect, load_families, load_features, load_rules
 from rejoinder.errors import ExtensionError
-from rejoinder.extensions import extensions
+from rejoinder.extensions import VARIABLE, extensions, set_extensions
 from rejoinder.model.header import ExtensionRecord, ExtensionRule
 from rejoinder.model.runfile import read_run
 from rejoinder.model.samples import LoadSample
@@ -392,3 +392,13 @@ def test_a_rule_that_others_wrote_is_left_out_when_it_cannot_be_read() -> None:
     assert families["ACME"] == "Acme"
     assert (rules["ACME-01"].argument, "ACME-02" in rules) == ("a", False)
     assert read_catalogue([])[0] == load_rules()
+
+
+def test_extensions_that_cannot_be_used_leave_those_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    with pytest.raises(ExtensionError):
+        set_extensions([tmp_path / "missing"])
+    assert os.environ[VARIABLE] == ""
+    with pytest.raises(OSError, match="too long"):
+        set_extensions([tmp_path / ("x" * 5000)])
+    assert os.environ[VARIABLE] == ""
