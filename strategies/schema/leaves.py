@@ -17,6 +17,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -200,6 +201,12 @@ def _bounds(schema: Mapping[str, Any]) -> tuple[float, float]:
     return low, max(limit, low) if high is None else high
 
 
+def _multiples(low: float, high: float, step: float) -> tuple[int, int]:
+    """Return the factors of the first and the last multiple of a step between two numbers; exact for large integers."""
+    exact = Fraction(step)
+    return math.ceil(Fraction(low) / exact), math.floor(Fraction(high) / exact)
+
+
 def ends(schema: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the numbers at the bounds that a leaf schema names and those just inside, or the lengths of its texts."""
     if schema["type"] == "string":
@@ -213,11 +220,15 @@ def ends(schema: Mapping[str, Any]) -> tuple[Any, ...]:
     step = schema.get("multipleOf", 1 if whole else _STEP)
     found: list[float] = []
     if {"minimum", "exclusiveMinimum"} & schema.keys():
-        first = math.ceil(low / step) * step if whole else max(low, schema.get("exclusiveMinimum", low - step) + step)
+        first = (
+            _multiples(low, high, step)[0] * step
+            if whole
+            else max(low, schema.get("exclusiveMinimum", low - step) + step)
+        )
         found += [first, first + step]
     if {"maximum", "exclusiveMaximum"} & schema.keys():
         below = high if whole else min(high, schema.get("exclusiveMaximum", high + step) - step)
-        last = math.floor(high / step) * step if whole else below
+        last = _multiples(low, high, step)[1] * step if whole else below
         found += [last - step, last]
     if not whole and "multipleOf" in schema:
         found = []  # floating-point numbers are no exact multiples
@@ -229,7 +240,7 @@ def _integers(schema: Mapping[str, Any]) -> list[Alternative]:
     step = schema.get("multipleOf", 1)
     usual: SearchStrategy[Any]
     if step == int(step):
-        multiples = st.integers(math.ceil(low / step), math.floor(high / step))
+        multiples = st.integers(*_multiples(low, high, step))
         usual = multiples if step == 1 else multiples.map(int(step).__mul__)
     else:
         usual = from_schema({**schema, "minimum": low, "maximum": high})

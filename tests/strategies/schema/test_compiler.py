@@ -267,3 +267,13 @@ def test_counterexamples_shrink_to_the_smallest_body(fails: Any, smallest: dict[
         ),
     )
     assert found == smallest
+
+
+@pytest.mark.parametrize("step", [1, 3])
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_integers_keep_bounds_that_no_float_can_name(step: int, data: st.DataObject) -> None:
+    low, high = -(2**63), 2**63 - 1
+    value = data.draw(from_contract({"type": "integer", "minimum": low, "maximum": high, "multipleOf": step}))
+    assert low <= value <= high
+    assert value % step == 0
