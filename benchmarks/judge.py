@@ -7,7 +7,6 @@ so that each stream breaks rules. Figures of one run compare; figures of two mac
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from rejoinder.conformance.judgement import broken_rules, judge
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
+from rejoinder.garbage import collect_rarely
 from rejoinder.model.exchange import Exchange
 from rejoinder.sandbox import Sandbox, post
 from rejoinder.wire.sse import read_events
@@ -41,7 +41,7 @@ def rate(events: int, work: Callable[[], object], rounds: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    gc.set_threshold(50_000, 20, 20)  # as commands do
+    collect_rarely()  # as commands do
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     name = sys.argv[2] if len(sys.argv) > 2 else DEFAULT_DIALECT
     streams = recorded(sys.argv[3] if len(sys.argv) > 3 else name)

@@ -9,7 +9,6 @@ slowest is. Figures of one run compare; figures of two machines do not.
 
 from __future__ import annotations
 
-import gc
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from reply_shapes import ERRORS, PLAIN, SHAPES, STREAMS, TYPES, Shape
 
 from rejoinder.conformance.judgement import judge
+from rejoinder.garbage import collect_rarely
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.footer import Footer
 from rejoinder.model.header import RunTarget, new_header
@@ -78,7 +78,7 @@ def measure(shape: Shape, size: int, folder: Path) -> tuple[float, float, float]
 
 def main() -> None:
     """Measure and print."""
-    gc.set_threshold(50_000, 20, 20)  # as commands do
+    collect_rarely()  # as commands do
     size = int(sys.argv[1]) * 1000 if len(sys.argv) > 1 else 1_000_000
     names = sys.argv[2:]
     chosen = {name: shape for name, shape in SHAPES.items() if any(part in name for part in names)}

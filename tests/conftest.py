@@ -16,6 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import providers
 
+from rejoinder.garbage import collect_rarely
+
 SLOW_AFTER: Final = 2.0
 """Seconds after which the summary names a test without the marker ``slow``."""
 SHOWN: Final = 20
@@ -74,7 +76,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    gc.set_threshold(50_000, 20, 20)
+    collect_rarely()
 
 
 def pytest_collection_finish() -> None:

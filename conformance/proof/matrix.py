@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +30,7 @@ from rejoinder.conformance.running.in_process import (
 from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
+from rejoinder.garbage import collect_rarely
 from rejoinder.model.base_form import BaseForm
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.verdict import Finding, Status, Verdict
@@ -53,9 +53,6 @@ CLEAN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 
 REQUIRED: Final = ("streaming", "images", "background")
 """Features that the sandbox must have; the plan full tries them all."""
-
-_COLLECTED: Final = (50_000, 20, 20)
-"""How rarely processes look for cyclic garbage. Exchanges and verdicts hold none, and there are many."""
 
 SEED: Final = 7
 SEARCHED: Final = 1500
@@ -188,7 +185,7 @@ def spread(work: Callable[[Job], Row], jobs: Iterable[Job], workers: int) -> Ite
     if workers == 1:
         yield from map(work, jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=gc.set_threshold, initargs=_COLLECTED) as pool:
+    with ProcessPoolExecutor(workers, initializer=collect_rarely) as pool:
         yield from pool.map(work, jobs)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import importlib
 import signal
 import sys
@@ -22,6 +21,7 @@ from rejoinder.cli._secrets import clean
 from rejoinder.cli._terminal import echo, echo_usage
 from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError, UsageError, suggest
 from rejoinder.formatting import one_line
+from rejoinder.garbage import collect_rarely
 from rejoinder.interrupts import INTERRUPTS
 from rejoinder.settings import Kind, load_settings, options_of
 
@@ -154,8 +154,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit. Errors of a user or of an endpoint are printed as a sentence and a hint."""
-    # What was parsed holds no cycles. Looking for them as often as Python does takes a fifth of the time of a recheck.
-    gc.set_threshold(50_000, 20, 20)
+    collect_rarely()
     for number in INTERRUPTS:
         if signal.getsignal(number) is signal.SIG_DFL:
             # As Ctrl-C. Process 1 of a container would not even end with the default.
