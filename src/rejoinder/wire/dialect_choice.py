@@ -128,7 +128,7 @@ def _special(fitting: list[Dialect]) -> Dialect | None:
 def _fits(dialect: Dialect, evidence: _Evidence) -> bool:
     """Return whether all that the endpoint sent is of the dialect; what is not takes longer to say."""
     valid = evidence.response is not None and dialect.response_validator.is_valid(evidence.response)
-    return valid and not _misfit(dialect, evidence)
+    return valid and not _stream_misfit(dialect, evidence)
 
 
 def _misfit(dialect: Dialect, evidence: _Evidence) -> str:
@@ -141,6 +141,11 @@ def _misfit(dialect: Dialect, evidence: _Evidence) -> str:
         return f"the response object lacks {join_list(missing, 4)}"
     if errors:
         return f"the response object is wrong at {errors[0].pointer}"
+    return _stream_misfit(dialect, evidence)
+
+
+def _stream_misfit(dialect: Dialect, evidence: _Evidence) -> str:
+    """Return what of the first stream is not of the dialect, as a clause; empty where all is, or without a stream."""
     if evidence.events is None:
         return ""
     if evidence.done and dialect.stream["done_sentinel"] == "absent":
