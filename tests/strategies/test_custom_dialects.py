@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from tests.sandbox_transport import reach
 from tests.strategies.custom_dialects import LOOKUP, extended, from_openapi
 from tests.strategies.streams import broken_rules_of, is_caught
 
 from rejoinder.conformance import conversation_machine
 from rejoinder.conformance.running.in_process import ManualClock
 from rejoinder.contract import SchemaVariant, dialect_names, load_dialect, request_schema
-from rejoinder.model.exchange import Request
 from rejoinder.model.tags import FaultKind
 from rejoinder.sandbox import Sandbox
 from rejoinder.strategies import (
@@ -128,16 +127,7 @@ STEPS = settings(
 def machine(dialect: Path, *faults: str, **options: Any) -> Any:
     clock = ManualClock()
     sandbox = Sandbox(str(dialect), faults, clock=clock)
-
-    async def answer(request: httpx.Request) -> httpx.Response:
-        headers = tuple((name.lower(), value) for name, value in request.headers.items())
-        path = request.url.raw_path.decode("ascii")
-        reply = sandbox.handle(Request(request.method, path, headers, request.content))
-        pieces = list(reply.chunks)
-        clock.elapse(0.02 + sum(piece.delay for piece in pieces))
-        return httpx.Response(reply.status, headers=list(reply.headers), content=b"".join(p.data for p in pieces))
-
-    return conversation_machine(httpx.MockTransport(answer), dialect=dialect, sleep=clock.elapse, **options)
+    return conversation_machine(reach(sandbox, clock), dialect=dialect, sleep=clock.elapse, **options)
 
 
 @pytest.mark.slow(6)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from tests.sandbox_transport import reach
 
 from rejoinder.conformance import ConversationMachine, conversation_machine
 from rejoinder.conformance.running.in_process import ManualClock
@@ -34,17 +34,11 @@ def machine(dialect: str, *faults: str, sent: SENT | None = None, **options: Any
     clock = ManualClock()
     sandbox = Sandbox(dialect, faults, clock=clock, **options.pop("sandbox", {}))
 
-    async def answer(request: httpx.Request) -> httpx.Response:
-        headers = tuple((name.lower(), value) for name, value in request.headers.items())
-        path = request.url.raw_path.decode("ascii")
+    def watch(request: Request) -> None:
         if sent is not None:
-            sent.append((request.method, path))
-        reply = sandbox.handle(Request(request.method, path, headers, request.content))
-        pieces = list(reply.chunks)
-        clock.elapse(0.02 + sum(piece.delay for piece in pieces))
-        return httpx.Response(reply.status, headers=list(reply.headers), content=b"".join(p.data for p in pieces))
+            sent.append((request.method, request.path))
 
-    return conversation_machine(httpx.MockTransport(answer), dialect=dialect, sleep=clock.elapse, **options)
+    return conversation_machine(reach(sandbox, clock, watch), dialect=dialect, sleep=clock.elapse, **options)
 
 
 def failure(dialect: str, fault: str, how: settings = STEPS, **options: Any) -> str:

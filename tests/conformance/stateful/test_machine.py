@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unittest
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import InvalidArgument
 from hypothesis.stateful import run_state_machine_as_test
+from tests.sandbox_transport import reach
 
 from rejoinder.conformance import ConversationMachine, conversation_machine
 from rejoinder.conformance.running.in_process import ManualClock
@@ -30,30 +30,6 @@ STEPS = settings(
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
-Watch = Callable[[Request], object]
-Refuse = Callable[[httpx.Request], httpx.Response | None]
-
-
-def reach(
-    sandbox: Sandbox,
-    clock: ManualClock,
-    watch: Watch = lambda request: None,
-    refuse: Refuse = lambda request: None,
-) -> httpx.MockTransport:
-    """Return a transport to a sandbox in this process; replies let time pass on its clock only."""
-
-    async def answer(request: httpx.Request) -> httpx.Response:
-        headers = tuple((name.lower(), value) for name, value in request.headers.items())
-        sent = Request(request.method, request.url.raw_path.decode("ascii"), headers, request.content)
-        watch(sent)
-        if (refusal := refuse(request)) is not None:
-            return refusal
-        reply = sandbox.handle(sent)
-        pieces = list(reply.chunks)
-        clock.elapse(0.02 + sum(piece.delay for piece in pieces))
-        return httpx.Response(reply.status, headers=list(reply.headers), content=b"".join(p.data for p in pieces))
-
-    return httpx.MockTransport(answer)
 
 
 def machine(dialect: str, *faults: str, **options: Any) -> type[ConversationMachine]:
