@@ -370,8 +370,7 @@ def _missed(slo: SloResult, no_rates: str = "") -> str:
         return f"{slo.text} cannot be known, {because}"
     if slo.value is None:
         return f"{slo.text} had {plural(slo.n, 'sample')}, too few"
-    value = f"{'at least ' if slo.at_least else ''}{slo.text_of(slo.value)}"
-    return f"{slo.text} was missed ({value})"
+    return f"{slo.text} was missed ({slo.value_text()})"
 
 
 def _as_clause(sentence: str) -> str:

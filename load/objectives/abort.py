@@ -22,7 +22,7 @@ from rejoinder.load.objectives.slo import Slo, evaluate, parse_slo
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.metrics import TIMES
 from rejoinder.model.outcomes import OutcomeCounts, RequestOutcome, bad_of, counted_of
-from rejoinder.model.samples import Rates, SloResult
+from rejoinder.model.samples import Rates
 
 LEAST: Final = 20
 """How many requests must have ended before a condition on a figure is checked."""
@@ -99,12 +99,9 @@ def abort_reason(
             (result,) = evaluate([condition.kept], histograms=histograms, outcomes=outcomes, good=good, rates=_NO_RATES)
             # A lower bound within the limit proves nothing yet.
             if result.met is False and result.value is not None and not result.unknown:
-                return f"--abort-on {condition.text} ended the run: {_value(result)} after {plural(ended, 'request')}."
+                value = result.value_text()
+                return f"--abort-on {condition.text} ended the run: {value} after {plural(ended, 'request')}."
     return ""
-
-
-def _value(result: SloResult) -> str:
-    return f"{'at least ' if result.at_least else ''}{result.text_of(result.value)}"
 
 
 _NO_RATES: Final = Rates(**dict.fromkeys(Rates.__struct_fields__, 0.0))

@@ -367,7 +367,7 @@ def describe(result: SloResult, no_rates: str = "") -> str:
             else f", at most {100 * result.unjudged_bound:.1f} % of them break a rule"
         )
         notes.append(f"estimate: {result.unjudged:,} not checked against all rules{bound}")
-    value = f"{'at least ' if result.at_least else ''}{result.text_of(result.value)}"
+    value = result.value_text()
     if result.highest is not None:
         value = f"{result.text_of(result.value)} to {result.text_of(result.highest)}"
     return f"{result.text}: {'met' if result.met else 'missed'}: {value} ({'; '.join(notes)})"

@@ -79,7 +79,7 @@ def _objective(result: SloResult, report: ReportModel) -> Objective:
     match = _RELATION.search(text)
     at_most = match is None or match[0].startswith("<")
 
-    value = f"{'≥ ' if result.at_least else ''}{result.text_of(result.value)}"
+    value = result.value_text("≥ ")
     if result.highest is not None:
         value = f"{result.text_of(result.value)} to {result.text_of(result.highest)}"
     sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {result.text_of(result.bound)}"

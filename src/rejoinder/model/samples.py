@@ -202,6 +202,10 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
             return f"{100 * value:.6g} %"
         return f"{value:.6g}/s" if self.statistic == "rate" or self.metric in SPEEDS else f"{1e3 * value:.6g} ms"
 
+    def value_text(self, at_least: str = "at least ") -> str:
+        """Return the measured value as text, with ``at_least`` before a lower bound."""
+        return f"{at_least if self.at_least else ''}{self.text_of(self.value)}"
+
     def open_because(self, no_rates: str = "") -> str:
         """Return why it cannot be known whether the SLO is met, as a clause; empty where it is known.
 
