@@ -55,8 +55,12 @@ def run(*words: str, stdout: Any = subprocess.PIPE, folder: Path) -> subprocess.
 
 @needs_full
 @pytest.mark.slow(3)
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize(("words", "what"), [(["rules"], "to standard output"), (["--help"], "the output")])
-def test_a_full_output_is_a_sentence(words: list[str], what: str, tmp_path: Path) -> None:
+def test_a_full_output_is_a_sentence(
+    words: list[str], what: str, unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with full.open("w") as out:
         ended = run(*words, stdout=out, folder=tmp_path)
     assert ended.returncode == ExitCode.NOT_TESTED

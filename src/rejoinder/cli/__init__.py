@@ -18,7 +18,7 @@ from rejoinder import CATALOGUE_VERSION, __version__
 from rejoinder.cli._extension import add_extension_option
 from rejoinder.cli._help import Group
 from rejoinder.cli._secrets import clean
-from rejoinder.cli._terminal import echo, echo_usage
+from rejoinder.cli._terminal import drop_unwritten, echo, echo_usage
 from rejoinder.errors import EXIT_CODES, ExitCode, RejoinderError, UsageError, suggest
 from rejoinder.formatting import one_line
 from rejoinder.garbage import collect_rarely
@@ -175,6 +175,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if sentences := _surroundings(error):
             echo("Error: {}\n  {}".format(*sentences), err=True)
+            drop_unwritten()
         else:  # a bug: the sentence goes to the terminal, the traceback to a file
             echo(f"Error: rejoinder crashed: {type(error).__name__}: {error}", err=True)
             attach = _keep_traceback(traceback.format_exc())

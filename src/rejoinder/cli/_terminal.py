@@ -101,6 +101,19 @@ class _Output:
         return getattr(self._file, name)
 
 
+def drop_unwritten() -> None:
+    """Drop what standard output could not take: Python would fail on it again at its end and exit with 120.
+
+    It is for a failure that was reported already, of what :func:`echo` and :func:`output` did not write: help of click.
+    """
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            with suppress(UsageError):
+                _give_up(sys.stdout, error, err=False)
+
+
 def _give_up(file: Any, error: OSError, *, err: bool) -> None:
     """Drop everything that is still printed to an output that failed; raise unless that is as good as printed."""
     gone = error.errno == errno.EPIPE
