@@ -147,9 +147,11 @@ ENCODED: dict[str, Callable[[bytes], str]] = {
 
 @pytest.mark.parametrize("escape", ESCAPED)
 @pytest.mark.parametrize("encode", ENCODED)
-@given(key=odd_keys, before=st.integers(0, 3))
-def test_a_key_that_needs_escapes_is_masked_in_an_encoded_text(escape: str, encode: str, key: str, before: int) -> None:
-    written = ENCODED[encode](b"{" * before + ESCAPED[escape](key).encode() + b"}}")
+@given(key=odd_keys, before=st.integers(0, 3), outer=st.sampled_from(sorted(ESCAPED)))
+def test_a_key_that_needs_escapes_is_masked_in_an_encoded_text(
+    escape: str, encode: str, key: str, before: int, outer: str
+) -> None:
+    written = ENCODED[encode](b"{" * before + ESCAPED[outer](ESCAPED[escape](key)).encode() + b"}}")
     masked = Redactor(key).text(written)
     assert len(masked) == len(written)
     # Left are what is around the key, and characters of base64 that hold bits of both.

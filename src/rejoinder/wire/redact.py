@@ -7,8 +7,7 @@ that is found is masked where the text came from.
 from __future__ import annotations
 
 import base64
-import html
-import json
+import binascii
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from html.entities import html5
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Chunks, Headers
@@ -49,6 +48,12 @@ _LEVELS: Final = 3
 """How many layers of escapes are resolved, such as percent-encoded JSON escapes."""
 _MIN_BASE64: Final = 10
 """Characters of base64 that nine bytes fill at least, wherever they begin."""
+_BASE64_RUN: Final = re.compile(r"[A-Za-z0-9+/]{12,}")
+_HEX_RUN: Final = re.compile(r"[0-9a-fA-F]{20,}")
+"""Runs that are decoded: each can hold :data:`MIN_PART` characters of a key and an escape."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]*")
+"""Keys that no encoder of JSON, URLs or HTML escapes."""
 
 _BASE64: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -166,6 +171,46 @@ class _Unescaped:
         return [(self._source(span[0])[0], self._source(span[1] - 1)[1])]
 
 
+class _Decoded:
+    """The runs of an encoding in a text, decoded, which know where each of their bytes came from.
+
+    The encoding writes ``octets`` bytes as ``digits`` characters. A run is decoded from its character ``skip`` on,
+    because it may begin with characters that do not belong to what is encoded. Equal runs are decoded once.
+    """
+
+    def __init__(self, text: str, runs: re.Pattern[str], octets: int, digits: int, skip: int) -> None:
+        self._octets, self._digits = octets, digits
+        starts: dict[str, list[int]] = {}
+        for match in runs.finditer(text):
+            starts.setdefault(match[0], []).append(match.start() + skip)
+        self._starts = list(starts.values())
+        self._at: list[int] = []
+        pieces: list[str] = []
+        length = 0
+        for run in starts:
+            whole = run[skip : skip + (len(run) - skip) // digits * digits]
+            data = bytes.fromhex(whole) if octets == 1 else binascii.a2b_base64(whole)
+            self._at.append(length)
+            pieces.append(data.decode("latin-1"))
+            length += len(data) + 1
+        self.text = "\n".join(pieces)
+
+    def sources(self, span: _Span) -> Iterator[_Span]:
+        """Yield where the bytes of a span came from, in every run that holds them."""
+        place = bisect_right(self._at, span[0]) - 1
+        first, last = (index - self._at[place] for index in span)
+        begin, end = first * self._digits // self._octets, -(-last * self._digits // self._octets)
+        for start in self._starts[place]:
+            yield start + begin, start + end
+
+
+def _decoded(text: str) -> Iterator[_Decoded]:
+    """Yield the runs of hexadecimal digits and base64 of a text, decoded from each character on that can be first."""
+    for runs, octets, digits in ((_HEX_RUN, 1, 2), (_BASE64_RUN, 3, 4)):
+        if runs.search(text):
+            yield from (_Decoded(text, runs, octets, digits, skip) for skip in range(digits))
+
+
 def _resolve(match: re.Match[str]) -> str:
     digits = match[1] or match[2] or match[3] or match[6] or match[8]
     if digits:
@@ -219,6 +264,7 @@ class Redactor:
         secrets = dict.fromkeys(key for key in keys if key and len(key) >= MIN_SECRET)
         self._folded: list[_Form] = []
         self._exact: list[_Form] = []
+        self._decodes = not all(map(_PLAIN.fullmatch, secrets))
         for secret in secrets:
             self._add(secret)
 
@@ -228,10 +274,7 @@ class Redactor:
         self._folded.append(_form(low, MIN_PART, words, self._names))
         if not secret.isascii():
             self._folded.append(_form(secret.encode("utf-8", "surrogatepass").decode("latin-1"), MIN_PART))
-        for written in _escaped(secret):
-            self._add_encoded(written.encode("utf-8", "surrogatepass"))
-
-    def _add_encoded(self, data: bytes) -> None:
+        data = secret.encode("utf-8", "surrogatepass")
         self._folded.append(_form(data.hex(), 2 * MIN_PART))
         for offset in range(3):
             encoded = base64.b64encode(bytes(offset) + data).decode("ascii")
@@ -243,9 +286,9 @@ class Redactor:
         """Return the text with the key masked, character by character."""
         if not self._folded or not text:
             return text
-        spans = self._find(text, _LEVELS)
+        spans = self._find(text, _LEVELS, decodes=self._decodes)
         for joined, pieces_of in _joined_texts(text):
-            found = self._find(joined, _LEVELS)
+            found = self._find(joined, _LEVELS, decodes=self._decodes)
             if found:  # only then it matters where its characters came from
                 source = _Sources(pieces_of())
                 for span in found:
@@ -261,16 +304,24 @@ class Redactor:
                 position = end
         return "".join([*pieces, text[position:]])
 
-    def _find(self, text: str, levels: int) -> list[_Span]:
-        """Return where a text holds a secret in any form."""
+    def _find(self, text: str, levels: int, *, decodes: bool) -> list[_Span]:
+        """Return where a text holds a secret in any form.
+
+        ``levels`` layers of escapes are resolved, and with ``decodes`` what is encoded is searched for escaped secrets.
+        """
         low = _lower(text)
         spans = [span for form in self._folded for span in _runs(low, form)]
         plain = text.replace("-", "+").replace("_", "/")
         spans += [span for form in self._exact for span in _runs(plain, form)]
+        if decodes:
+            for decoded in _decoded(plain):
+                if any(char in decoded.text for char in _ESCAPES):
+                    for span in self._find(decoded.text, levels, decodes=False):
+                        spans += decoded.sources(span)
         if levels and any(char in text for char in _ESCAPES):
             inner = _Unescaped(text)
             if inner.changed:
-                for span in self._find(inner.text, levels - 1):
+                for span in self._find(inner.text, levels - 1, decodes=decodes):
                     spans += inner.sources(span)
         return spans
 
@@ -358,13 +409,6 @@ def _joined_texts(text: str) -> Iterator[tuple[str, Callable[[], Sequence[_Span]
 
 def _join(text: str, spans: Sequence[_Span]) -> tuple[str, Callable[[], Sequence[_Span]]]:
     return "".join([text[begin:end] for begin, end in spans]), lambda: spans
-
-
-def _escaped(secret: str) -> Iterable[str]:
-    """Return a secret as texts hold it that are encoded as a whole, such as a JSON document."""
-    in_json = json.dumps(secret)[1:-1]
-    in_urls = (quote(secret, safe=safe, errors="surrogatepass") for safe in ("", "/"))
-    return dict.fromkeys((secret, in_json, in_json.replace("/", "\\/"), html.escape(secret), *in_urls))
 
 
 def _between(text: str) -> list[_Span]:
