@@ -668,6 +668,11 @@ class _Run:
                 f"{lost} lost on kept connections: the endpoint closed them without announcing it (Connection: close). "
                 "A load sends no request again."
             )
+        if any(check.unkept for check in follower.checks):
+            self.warnings.append(
+                "The endpoint closes connections after a response without announcing it (Connection: close), so each "
+                "request opened a connection. Its connect time is part of TTFT and E2E latency."
+            )
         if any(check.backoffs for check in follower.checks):
             self.warnings.append(pauses_sentence(follower.checks))
         if follower.thinner.left_out:

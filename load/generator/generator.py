@@ -30,6 +30,7 @@ from rejoinder.load.lifeline import Permit, ProcessRecord
 from rejoinder.load.measure.reader import (
     Censored,
     Connection,
+    KeepAlive,
     RawReply,
     ReplyMemory,
     Timeouts,
@@ -88,6 +89,7 @@ class Setup:
     analysis: AnalysisClient
     request: RequestOptions
     measured: bool = True
+    keep_alive: KeepAlive = field(default_factory=KeepAlive)
 
 
 class Generator:
@@ -400,7 +402,8 @@ class GeneratorRun:
                 timer.kill(block=False)
         if reply.cancelled:
             tags = (*tags, Tag.CANCELLED)
-        check.reconnects += connection.opened > 1 and connection.opened > opened
+        if not self.setup.keep_alive.lost:
+            check.reconnects += connection.opened > 1 and connection.opened > opened
         check.unanswered += reply.reused and reply.unanswered
         check.unopened += reply.unopened
         one_in = analysis.one_in
@@ -488,6 +491,7 @@ class GeneratorRun:
             logger.error("The analysis worker did not finish. %d results are missing.", analysis.backlog)
         self.check.worker_lost = analysis.lost
         self.check.throttled = self.check.throttled or self._memory.exhausted
+        self.check.unkept = self.setup.keep_alive.lost
         for connection in self._pool:
             connection.close()
         self._pool.clear()
@@ -565,7 +569,8 @@ class GeneratorRun:
 
     def _connection(self) -> Connection:
         setup = self.setup
-        return Connection(setup.address, setup.timeouts, setup.context, self._watchdog, self._buffer, self._memory)
+        shared = (setup.context, self._watchdog, self._buffer, self._memory, setup.keep_alive)
+        return Connection(setup.address, setup.timeouts, *shared)
 
     def _watch(self) -> None:
         while True:

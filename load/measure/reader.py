@@ -29,6 +29,8 @@ from rejoinder.model.exchange import Headers, Outcome
 from rejoinder.wire.address import LOCAL_ERRORS, Address
 
 RECEIVE_BYTES: Final = 64 * 1024
+CLOSED_FIRST: Final = 2
+CLOSED_SOON: Final = 1.0
 
 
 class Censored(BaseException):
@@ -167,18 +169,45 @@ class ReplyMemory:
         return True
 
 
+class KeepAlive:
+    """Whether the connections of one process are kept for another request.
+
+    They are until the endpoint has closed :data:`CLOSED_FIRST` of them within :data:`CLOSED_SOON` seconds of a response
+    that did not announce it, and no kept connection has carried a second response. A request that meets such a close
+    on its way is lost, and a new connection cannot meet one. ``lost`` is whether that is so.
+    """
+
+    __slots__ = ("_closed", "_served", "lost")
+
+    def __init__(self) -> None:
+        self.lost = False
+        self._closed = 0
+        self._served = False
+
+    def closed(self, idle: float) -> None:
+        """Note that the endpoint closed a kept connection ``idle`` seconds after its last response."""
+        self._closed += idle <= CLOSED_SOON
+        self.lost = self.lost or (not self._served and self._closed >= CLOSED_FIRST)
+
+    def served(self) -> None:
+        """Note that a kept connection carried another response."""
+        self._served = True
+
+
 class Connection:
     """One connection to a target, opened when needed and reopened when the server closed it.
 
     Limits are kept by ``watchdog`` if there is one, else by the socket's own time-out. ``buffer`` is where receives go
     before they are copied; connections whose receives cannot interrupt each other, such as those of greenlets, share
     one. (Receives into an object of their own size make thousands of holes in the memory of many streams.) ``memory``
-    is what long replies hold, of all connections that share it.
+    is what long replies hold, of all connections that share it. ``keep_alive`` says whether they are kept, likewise.
     """
 
     __slots__ = (
         "_buffer",
         "_context",
+        "_keep_alive",
+        "_last",
         "_memory",
         "_socket",
         "_watchdog",
@@ -197,6 +226,7 @@ class Connection:
         watchdog: Watchdog | None = None,
         buffer: memoryview | None = None,
         memory: ReplyMemory | None = None,
+        keep_alive: KeepAlive | None = None,
     ) -> None:
         self.address = address
         self.timeouts = timeouts
@@ -207,6 +237,8 @@ class Connection:
         self._watchdog = watchdog
         self._buffer = buffer
         self._memory = memory or ReplyMemory()
+        self._keep_alive = keep_alive or KeepAlive()
+        self._last = 0
         self._socket: socket.socket | None = None
 
     def perform(self, message: Message, *, into: RawReply | None = None) -> RawReply:
@@ -224,8 +256,12 @@ class Connection:
         reused = self._alive()
         self._attempt(message, reception)
         reception.reused = reused
-        if reception.unanswered and reused:
+        if reused and reception.unanswered:
             reception.detail += " (on a connection that was kept from an earlier request)"
+            self._keep_alive.closed((reception.begun - self._last) / 1e9)
+        elif reused and reception.outcome is Outcome.COMPLETE:
+            self._keep_alive.served()
+        self._last = reception.ended
         return reception
 
     def cancel(self) -> None:
@@ -261,7 +297,7 @@ class Connection:
                 reception.cancelled = True
             if reception.outcome is Outcome.COMPLETE and reception.receives:
                 reception.ended = reception.receives.last
-            if not reusable:
+            if not reusable or self._keep_alive.lost:
                 self.close()
 
     def _open(self, reception: RawReply) -> socket.socket | None:
@@ -391,6 +427,7 @@ class Connection:
             pass
         # Between two requests there is nothing to receive but the close, or bytes that belong to no request.
         self.close()
+        self._keep_alive.closed((perf_counter_ns() - self._last) / 1e9)
         return False
 
 

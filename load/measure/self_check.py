@@ -27,7 +27,8 @@ class SelfCheck(JsonStruct):
 
     ``cpu`` holds its share of one core for each second; ``paused`` the longest time in seconds for which it sent
     nothing because the command was suspended. ``unanswered`` requests were lost on kept connections, ``unopened`` ones
-    found no file or port of this machine left for a connection.
+    found no file or port of this machine left for a connection. ``unkept`` is whether requests no longer kept
+    their connections, because the endpoint closes them (:class:`~rejoinder.load.measure.reader.KeepAlive`).
 
     Open loop: ``due`` slots of the schedule came, and of ``begun`` the first request was sent. Closed loop: users
     paused ``backoffs`` times, ``backoff`` seconds in all, since a request brought no answer; ``retry_after`` of these
@@ -44,6 +45,7 @@ class SelfCheck(JsonStruct):
     max_in_flight: int = 0
     capped: int = 0
     throttled: bool = False
+    unkept: bool = False
     died: bool = False
     worker_lost: bool = False
     due: int = 0

@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 from rejoinder.budgets import LOAD, LOAD_LONG, LOAD_STREAM
 from rejoinder.load.measure import reader
 from rejoinder.load.measure.reader import (
+    CLOSED_FIRST,
+    CLOSED_SOON,
     RECEIVE_BYTES,
     Censored,
     Connection,
+    KeepAlive,
     Message,
+    RawReply,
     ReplyMemory,
     Timeouts,
     Watchdog,
@@ -119,6 +123,49 @@ def test_a_request_on_a_kept_connection_that_dies_is_not_sent_again(
     assert "kept from an earlier request" in second.detail
     third = connection.perform(send(connection))
     assert (third.outcome, third.reused, connection.opened) == (Outcome.COMPLETE, False, 2)
+
+
+def after_its_close(connection: Connection) -> RawReply:
+    """Send when the close of the kept connection has arrived."""
+    assert connection._socket is not None
+    connection._socket.settimeout(10)
+    assert connection._socket.recv(1, socket.MSG_PEEK) == b""
+    return connection.perform(send(connection))
+
+
+def test_connections_are_not_kept_for_an_endpoint_that_closes_each(connect: Connect, play: Play) -> None:
+    connection = connect(play(*[["request", OK]] * (CLOSED_FIRST + 1), ["request", OK, "hold"]))
+    connection.perform(send(connection))
+    for _ in range(CLOSED_FIRST):
+        assert after_its_close(connection).outcome is Outcome.COMPLETE
+    assert connection._keep_alive.lost
+    last = connection.perform(send(connection))
+    assert (last.outcome, last.reused, connection._socket) == (Outcome.COMPLETE, False, None)
+
+
+def test_connections_are_kept_for_an_endpoint_that_also_answers_on_them(connect: Connect, play: Play) -> None:
+    connection = connect(play(["request", OK, "request", OK], *[["request", OK]] * CLOSED_FIRST, ["request", OK]))
+    connection.perform(send(connection))
+    assert connection.perform(send(connection)).reused
+    for _ in range(CLOSED_FIRST + 1):
+        assert after_its_close(connection).outcome is Outcome.COMPLETE
+    assert not connection._keep_alive.lost
+
+
+def test_a_request_lost_on_a_kept_connection_counts_as_a_close(connect: Connect, play: Play) -> None:
+    connection = connect(play(*[["request", OK, "request"]] * CLOSED_FIRST, ["request", OK]))
+    for _ in range(CLOSED_FIRST):
+        assert connection.perform(send(connection)).outcome is Outcome.COMPLETE
+        assert connection.perform(send(connection)).unanswered
+    assert connection._keep_alive.lost
+    assert connection.perform(send(connection)).outcome is Outcome.COMPLETE
+
+
+def test_a_close_after_a_long_silence_does_not_count() -> None:
+    keep_alive = KeepAlive()
+    for _ in range(9):
+        keep_alive.closed(CLOSED_SOON + 0.1)
+    assert not keep_alive.lost
 
 
 def test_opening_a_connection_is_part_of_the_request_and_has_times_of_its_own(
