@@ -367,7 +367,5 @@ def describe(result: SloResult, no_rates: str = "") -> str:
             else f", at most {100 * result.unjudged_bound:.1f} % of them break a rule"
         )
         notes.append(f"estimate: {result.unjudged:,} not checked against all rules{bound}")
-    value = result.value_text()
-    if result.highest is not None:
-        value = f"{result.text_of(result.value)} to {result.text_of(result.highest)}"
-    return f"{result.text}: {'met' if result.met else 'missed'}: {value} ({'; '.join(notes)})"
+    verdict = "met" if result.met else "missed"
+    return f"{result.text}: {verdict}: {result.value_text()} ({'; '.join(notes)})"

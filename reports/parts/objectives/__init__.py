@@ -80,8 +80,6 @@ def _objective(result: SloResult, report: ReportModel) -> Objective:
     at_most = match is None or match[0].startswith("<")
 
     value = result.value_text("≥ ")
-    if result.highest is not None:
-        value = f"{result.text_of(result.value)} to {result.text_of(result.highest)}"
     sure = "–" if result.bound is None else f"{'≤' if at_most else '≥'} {result.text_of(result.bound)}"
     because = result.open_because(one_line(report.run.load.no_rates, 200) if report.run.load else "")
     severity, verdict, note = _verdict(result, because)
