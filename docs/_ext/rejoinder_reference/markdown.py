@@ -48,8 +48,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def toctree(names: Iterable[str], depth: int = 1) -> list[str]:
-    """Return a list of pages that belong below this one."""
-    return ["```{toctree}", f":maxdepth: {depth}", "", *names, "```", ""]
+    """Return what puts pages below this one in the navigation; the page itself links to them in a table."""
+    return ["```{toctree}", ":hidden:", f":maxdepth: {depth}", "", *names, "```", ""]
 
 
 def block(language: str, content: str) -> list[str]:
