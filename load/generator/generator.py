@@ -402,6 +402,8 @@ class GeneratorRun:
                 timer.kill(block=False)
         if reply.cancelled:
             tags = (*tags, Tag.CANCELLED)
+        if reply.unopened:
+            tags = (*tags, Tag.UNOPENED)
         if not self.setup.keep_alive.lost:
             check.reconnects += connection.opened > 1 and connection.opened > opened
         check.unanswered += reply.reused and reply.unanswered
@@ -509,7 +511,7 @@ class GeneratorRun:
         """Count a request that has been analysed, also in Locust's own statistics."""
         self.finished += 1
         ok = summary.outcome.row.good or summary.outcome is RequestOutcome.CANCELLED
-        self.failed += not ok
+        self.failed += summary.outcome.row.bad
         if not self.setup.measured:
             return
         name = self.setup.address.below("")

@@ -375,6 +375,8 @@ def _outcome(exchange: Exchange, result: Measurement, terminal: str) -> tuple[Re
     """Return the outcome before the rules are asked, and a sentence for all but ``ok``."""
     transport = exchange.outcome
     reason = exchange.detail or transport.value
+    if Tag.UNOPENED in exchange.tags:
+        return RequestOutcome.UNOPENED, reason
     # A stream is complete with its terminal event, whatever becomes of its connection.
     if transport is Outcome.CANCELLED and (Tag.CANCELLED in exchange.tags or not terminal):
         return RequestOutcome.CANCELLED if Tag.CANCELLED in exchange.tags else RequestOutcome.CENSORED, reason

@@ -211,7 +211,7 @@ class RunStats(JsonStruct):
             self._add_evidence(measured, exchange)
         self.requests.append(_request_sample(recording, measured, t0, worker, waited))
         # What was cut off at the end has not failed by then: that would be a change of the endpoint at the end.
-        failed = not (row.good or outcome in (RequestOutcome.CANCELLED, RequestOutcome.CENSORED))
+        failed = row.bad and outcome is not RequestOutcome.CENSORED
         ttft, e2e = (times.get(name) if answered else None for name in ("ttft", "e2e"))
         self.spans.append(RequestSpan(round(start, 6), round(end, 6), ttft, e2e, failed))
 

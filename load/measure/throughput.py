@@ -19,7 +19,12 @@ from rejoinder.formatting import value_of
 from rejoinder.model.histogram import Histogram
 from rejoinder.model.outcomes import RequestOutcome
 
-_NOT_BY_ENDPOINT: Final = (RequestOutcome.CENSORED, RequestOutcome.TIMEOUT, RequestOutcome.LOST)
+_NOT_BY_ENDPOINT: Final = (
+    RequestOutcome.CENSORED,
+    RequestOutcome.TIMEOUT,
+    RequestOutcome.UNOPENED,
+    RequestOutcome.LOST,
+)
 _SETTLED_PERCENT: Final = 95.0
 _SHORT_RAMP: Final = 0.01
 _LONG_RAMP: Final = 0.5

@@ -24,6 +24,7 @@ class RequestOutcome(StrEnum):
     TIMEOUT = "timeout"
     TOO_LARGE = "too_large"
     CENSORED = "censored"
+    UNOPENED = "unopened"
     LOST = "lost"
 
     @property
@@ -72,6 +73,9 @@ OUTCOMES: Final[Mapping[RequestOutcome, OutcomeRow]] = {
     RequestOutcome.TIMEOUT: OutcomeRow("a time-out expired before the response ended", unended=True, replied=False),
     RequestOutcome.TOO_LARGE: OutcomeRow("larger than rejoinder reads; cut by rejoinder", unended=True),
     RequestOutcome.CENSORED: OutcomeRow("still running when the run ended", unended=True, replied=False),
+    RequestOutcome.UNOPENED: OutcomeRow(
+        "not sent: this machine had no file or port left for a connection", ours=True, replied=False
+    ),
     RequestOutcome.LOST: OutcomeRow("unknown: rejoinder ended before it recorded one", ours=True, replied=False),
 }
 
@@ -126,5 +130,6 @@ def replied_of(counts: OutcomeCounts) -> int:
 
 
 def counted_of(counts: OutcomeCounts) -> int:
-    """Return the number of requests that shares refer to: all but those that the workload cancelled."""
-    return sum(counts.values()) - counts.get(RequestOutcome.CANCELLED, 0)
+    """Return the number of requests that shares refer to: all but those cancelled by the workload or never sent."""
+    left_out = (RequestOutcome.CANCELLED, RequestOutcome.UNOPENED)
+    return sum(count for outcome, count in counts.items() if outcome not in left_out)

@@ -203,7 +203,7 @@ class SloResult(Struct, kw_only=True, omit_defaults=True):
         return f"{value:.6g}/s" if self.statistic == "rate" or self.metric in SPEEDS else f"{1e3 * value:.6g} ms"
 
     def value_text(self, at_least: str = "at least ") -> str:
-        """Return the measured value as text: a range where it lies between bounds, ``at_least`` before a lower bound."""
+        """Return the measured value as text: a range between its bounds, ``at_least`` before a lower bound."""
         if self.highest is not None:
             return f"{self.text_of(self.value)} to {self.text_of(self.highest)}"
         return f"{at_least if self.at_least else ''}{self.text_of(self.value)}"

@@ -68,6 +68,8 @@ class Tag(StrEnum):
     """The reply is that of the last poll of a background response."""
     CANCELLED = "cancelled"
     """The client gave up on purpose, as the workload says."""
+    UNOPENED = "unopened"
+    """It was not sent: this machine had no file or port left for a connection."""
 
 
 UNCERTAIN: Final = frozenset({Tag.INVALID, Tag.EDGE})

@@ -16,6 +16,7 @@ from rejoinder.load.measure.recording import Opening
 from rejoinder.load.objectives.answer_policy import BrokenRules
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 from rejoinder.model.metrics import DISTRIBUTIONS, TIMES
+from rejoinder.model.tags import Tag
 
 DIALECT = load_dialect()
 REQUEST = b'{"model":"m","stream":true,"max_output_tokens":8}'
@@ -156,6 +157,7 @@ def test_empty_deltas_and_whole_parts_are_no_content() -> None:
         (stream((0.1, text()), outcome=Outcome.TIMEOUT), "timeout"),
         (stream((0.1, text()), outcome=Outcome.CANCELLED), "censored"),
         (stream(outcome=Outcome.REFUSED, status=None), "transport"),
+        (stream(outcome=Outcome.REFUSED, status=None, tags=(Tag.UNOPENED,)), "unopened"),
         (stream(outcome=Outcome.TLS, status=None), "transport"),
         (stream(outcome=Outcome.PROTOCOL, status=None), "transport"),
         (stream((0.1, b"{}"), status=429), "http_429"),

@@ -24,7 +24,7 @@ from rejoinder.load.objectives.confidence import share_bound
 from rejoinder.load.objectives.slo import RequestLimits, describe, parse_slos
 from rejoinder.load.settings import LoadSettings
 from rejoinder.model.exchange import Exchange, Outcome, Request
-from rejoinder.model.outcomes import OUTCOMES, RequestOutcome
+from rejoinder.model.outcomes import OUTCOMES, RequestOutcome, bad_of, counted_of, replied_of
 from rejoinder.model.runfile import line_is_valid
 from rejoinder.model.samples import (
     HistogramSample,
@@ -354,6 +354,16 @@ def test_a_stream_that_was_given_up_says_nothing_of_times() -> None:
     stats.add(recording._replace(tags=(Tag.CANCELLED,)), EXCHANGE, found, 5 * SECOND, 3)
     assert set(stats.histograms) == {"dispatch_lag"}
     assert (stats.output_tokens, stats.deltas) == (0, 0)
+
+
+def test_a_request_that_this_machine_could_not_send_is_no_failure_of_the_endpoint() -> None:
+    stats = RunStats()
+    recording = Recording(0, 0, 0, 0, SECOND, 0.0, "refused", "", b"", Receives(), tags=(Tag.UNOPENED,))
+    stats.add(recording, EXCHANGE, measured("unopened"), 0, 0)
+    assert not any(span.failed for span in stats.spans)
+    add(stats, 1, 1)
+    assert stats.outcomes == {"unopened": 1, "ok": 1}
+    assert (bad_of(stats.outcomes), counted_of(stats.outcomes), replied_of(stats.outcomes)) == (0, 1, 1)
 
 
 def test_good_answers_that_were_not_judged_are_counted_apart() -> None:
