@@ -12,12 +12,13 @@ from rejoinder.conformance.coverage import measure_coverage
 from rejoinder.conformance.judgement import judge_run, select_rules
 from rejoinder.conformance.judging.context import RunContext
 from rejoinder.conformance.judging.leniency import measure_leniency
+from rejoinder.conformance.judging.limits import measure_limits
 from rejoinder.conformance.judging.official import PLAN, measure_suite
 from rejoinder.contract import load_dialect
 from rejoinder.errors import ExitCode
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import SAFE_METHODS, Exchange, Outcome
-from rejoinder.model.footer import CoverageResult, LeniencyResult, SuiteResult
+from rejoinder.model.footer import CoverageResult, LeniencyResult, LimitResult, SuiteResult
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
 
@@ -38,6 +39,7 @@ class CheckResult:
     verdicts: list[Verdict] = field(default_factory=list)
     coverage: CoverageResult | None = None
     leniency: list[LeniencyResult] = field(default_factory=list)
+    limits: list[LimitResult] = field(default_factory=list)
     run_context: RunContext = field(default_factory=RunContext)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -84,6 +86,7 @@ class CheckResult:
             "abilities": self.run_context.abilities.results(),
             "capabilities": [capability.result() for capability in self.run_context.capabilities.values()],
             "leniency": self.leniency,
+            "limits": self.limits,
             "baseline": self.baseline.results(strict=self.strict) if self.baseline else None,
             "suite": self.suite,
         }
@@ -141,6 +144,7 @@ def assess(
         if name in required and not known.state.is_accepted and not known.state.is_rejected
     ]
     result.leniency = measure_leniency(result.exchanges)
+    result.limits = measure_limits(result.exchanges, load_dialect(dialect))
     result.suite = measure_suite(result.exchanges) if plan == PLAN else None
     if matcher is not None:
         result.baseline, result.strict = matcher.close(result.exchanges), strict

@@ -86,6 +86,7 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("certify", {"action": "store_true", "help": "Use plan full and require every feature of the dialect."}),
     ("concurrency", {"metavar": "N", "default": 4, "type": int, "help": "Concurrent requests. Default: 4."}),
     ("budget", {"metavar": "B", "help": "Stop after this budget, such as 200requests, 50ktokens or 10min."}),
+    ("limits", {"action": "store_true", "help": "Also find the largest requests that the endpoint accepts."}),
     (
         "timeout",
         {"metavar": "S", "default": 120.0, "type": float, "help": "Timeout of one request in seconds. Default: 120."},
@@ -328,6 +329,7 @@ class _Session:
                 budget=parse_budget(budget) if budget else None,
                 deadline=self.option("timeout"),
                 resend=self.option("resend"),
+                limits=self.option("limits"),
                 select=self.option("select"),
                 required=every_feature(dialect) if certify else read_features(self.option("require"), dialect),
                 baseline=read_baseline(file) if file else None,

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from rejoinder.budgets import DEPTH
+from rejoinder.conformance.judging.codings import decoded
 from rejoinder.conformance.judging.context import NO_CONTEXT, RunContext
 from rejoinder.contract import Dialect, EventSpec, Requested, requested_operation
 from rejoinder.fold import StreamFold
@@ -92,11 +93,12 @@ class Event(Struct, frozen=True, gc=False):
 class ExchangeView:
     """An exchange as checks see it in one dialect. All properties are computed on first use and then kept.
 
-    ``run_context`` holds what the run that the exchange belongs to shows as a whole.
+    Compressed bodies are decompressed (:mod:`.codings`). ``run_context`` holds what the run of the exchange
+    shows as a whole.
     """
 
     def __init__(self, exchange: Exchange, dialect: Dialect, run_context: RunContext = NO_CONTEXT) -> None:
-        self.exchange = exchange
+        self.exchange = decoded(exchange)
         self.dialect = dialect
         self.run_context = run_context
         self._made: dict[Callable[[ExchangeView], Any], Any] = {}

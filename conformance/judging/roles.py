@@ -27,6 +27,7 @@ class Role(StrEnum):
     CONFIRM_STREAM = "confirm-stream"
     WITH = "with"
     WITHOUT = "without"
+    SIZE = "size"
 
     # HTTP
     STRING = "string"

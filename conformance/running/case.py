@@ -88,7 +88,7 @@ class RequestSpec:
 
     A create body is sent in the base form of the endpoint, with the extra fields of the user; see
     :func:`~rejoinder.wire.base_form.fit_body`. ``keeps`` names fields that the request is about, which stay as they
-    are, or absent.
+    are, or absent. ``written`` gets the JSON text of that and returns the bytes to send.
 
     The tag ``valid`` says that the body is valid beyond dispute, ``basic`` that no endpoint may refuse it, ``invalid``
     that it must be refused.
@@ -110,6 +110,7 @@ class RequestSpec:
     tenant: int = 1
     until: Callable[[Exchange], bool] | None = None
     keeps: tuple[str, ...] = ()
+    written: Callable[[bytes], bytes] | None = None
 
 
 def pauses() -> Iterator[float]:

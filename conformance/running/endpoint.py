@@ -9,6 +9,8 @@ from typing import Any
 
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.baseline import Baseline
+from rejoinder.conformance.running.case import CaseContext
+from rejoinder.conformance.running.limits import check_affordable, plan_limits
 from rejoinder.conformance.running.plan import build_plan
 from rejoinder.conformance.running.session import run_plan
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
@@ -35,6 +37,7 @@ def examine(
     budget: Budget | None = None,
     deadline: float = 120.0,
     resend: bool = False,
+    limits: bool = False,
     folder: Path | str | None = None,
 ) -> Run:
     """Send a plan to the endpoint at ``url``, judge every reply, and return the recorded run.
@@ -44,8 +47,9 @@ def examine(
     ``request`` is what every request has besides, such as headers. ``select`` are patterns of rule ids; ``required``
     names features that must be there; what ``baseline`` expects is known. ``concurrency`` is how many requests are in
     flight, ``deadline`` how many seconds one may take, ``budget`` what all of them may cost, ``resend`` whether one
-    that may have reached the endpoint is sent once more when its connection is lost before a response. ``run.ndjson``
-    is written into ``folder`` as the run goes, or nowhere that stays.
+    that may have reached the endpoint is sent once more when its connection is lost before a response. ``limits`` is
+    whether a search for the limits of the endpoint follows the plan. ``run.ndjson`` is written into ``folder`` as the
+    run goes, or nowhere that stays.
 
     Blocks until the run has ended, so async code calls it with :func:`asyncio.to_thread`. Nothing that the endpoint
     does raises, except that there is none: :class:`~rejoinder.errors.TargetError`. Raises
@@ -69,6 +73,7 @@ def examine(
                 budget=budget,
                 deadline=deadline,
                 resend=resend,
+                limits=limits,
             )
         return read_run(place)
 
@@ -80,21 +85,35 @@ def record_plan(
     *,
     select: str = "*",
     required: Iterable[str] = (),
+    limits: bool = False,
+    budget: Budget | None = None,
     **options: Any,
 ) -> CheckResult:
-    """Send the plan of that name to a target and write all lines of the run file; ``options`` are those of run_plan."""
+    """Send the plan of that name to a target and write all lines of the run file; ``options`` are those of run_plan.
+
+    ``limits`` is whether a search for limits follows. Raises :class:`~rejoinder.errors.UsageError` where it may cost
+    more than the budget allows.
+    """
     required = sorted(required)
-    plan = build_plan(name, load_dialect(target.dialect), model=target.model, form=target.form, models=target.models)
+    dialect = load_dialect(target.dialect)
+    plan = build_plan(name, dialect, model=target.model, form=target.form, models=target.models)
+    search = None
+    if limits:
+        context = CaseContext(dialect, target.model, form=target.form, models=target.models)
+        search = plan_limits(context, recorder.found)
+        check_affordable(search, budget)
     recorder.header(
         target,
         url=target.url,
         model=target.model,
         dialect=target.dialect,
         plan=plan.name,
-        cases={case.id: case.intent for case in plan.cases},
+        cases={**(search.intents if search is not None else {}), **{case.id: case.intent for case in plan.cases}},
         select=select,
         **({"required": required} if required else {}),
     )
-    result = run_plan(target, plan, recorder.writer, select=select, required=required, **options)
+    result = run_plan(
+        target, plan, recorder.writer, select=select, required=required, limits=search, budget=budget, **options
+    )
     recorder.footer(result.exit_code, **result.footer)
     return result

@@ -287,7 +287,7 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
     create, _, usual = create.partition("?")
     collection, segments = _below(sent, create)
     query = query.removeprefix(usual).removeprefix("&") if usual else query
-    kept = tuple((name, value) for name, value in request.headers if name.lower() == "content-type")
+    kept = tuple((name, value) for name, value in request.headers if _is_kept(name.lower(), value))
     return RequestSpec(
         step.role,
         BodyTemplate(body) if any(True for _ in references(body)) else body,
@@ -306,6 +306,11 @@ def _planned(step: Step, steps: Sequence[Step], create: str) -> RequestSpec:
         keeps=step.keeps,
         until=is_over if step.until_ended else None,
     )
+
+
+def _is_kept(name: str, value: str) -> bool:
+    """Whether a recorded header, with its name in lower case, belongs to the request and not to its sender."""
+    return name in ("content-type", "content-encoding") or (name == "accept-encoding" and value != "identity")
 
 
 def _below(path: str, create: str) -> tuple[str, list[str]]:

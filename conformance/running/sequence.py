@@ -12,6 +12,7 @@ from typing import Any, Final
 from rejoinder.conformance.running.case import PlannedCase, Replies, RequestSpec, pauses
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.tags import Tag
+from rejoinder.wire.client import encode_json
 from rejoinder.wire.target import RESPONSES, Target
 
 WRONG_KEY: Final = "rejoinder-wrong-key"
@@ -107,6 +108,8 @@ def prepare(planned: RequestSpec, replies: Replies, target: Target) -> PreparedR
         body = target.fit(body, keeps=planned.keeps)
     elif planned.collection == RESPONSES and "input" not in planned.keeps:
         body = target.fit_input(body)
+    if planned.written is not None:
+        body = planned.written(body if isinstance(body, bytes) else encode_json(body))
     given = any(name.lower() == "content-type" for name, _ in planned.headers)
     kind = (("content-type", "application/json"),) if body is not None and not given else ()
     other_key = WRONG_KEY if Tag.WRONG_KEY in planned.tags else target.second_key if planned.tenant == 2 else None

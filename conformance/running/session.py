@@ -16,6 +16,7 @@ from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, add
 from rejoinder.conformance.running.engine import CheckProgress, CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun
 from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
+from rejoinder.conformance.running.limits import LimitPlan, find_limits
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import load_dialect
 from rejoinder.errors import RejoinderError
@@ -43,9 +44,11 @@ def run_plan(
     strict: bool = False,
     isolation_budget: int | None = None,
     confirm_budget: ConfirmBudget = NO_CONFIRM,
+    limits: LimitPlan | None = None,
     on_exchange: Callable[[Exchange], None] = lambda exchange: None,
     on_progress: Callable[[CheckProgress], None] = lambda progress: None,
     on_isolating: Callable[[int], None] = lambda spent: None,
+    on_limits: Callable[[int, str], None] = lambda spent, note: None,
     on_judging: Callable[[], None] = lambda: None,
     on_confirming: Callable[[int, str], None] = lambda spent, note: None,
     on_interrupt: Callable[[], None] | None = None,
@@ -54,10 +57,12 @@ def run_plan(
 
     ``deadline`` is how many seconds one request may take, ``resend`` whether one that may have reached the endpoint is
     sent once more when its connection is lost before a response; ``isolation_budget`` is how many requests isolating
-    refusals may cost (by default that of the plan), ``confirm_budget`` what confirming findings may cost. With
+    refusals may cost (by default that of the plan), ``confirm_budget`` what confirming findings may cost. ``limits`` is
+    what to look for the limits of, if anything. With
     ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
     second one at once. ``on_exchange`` is called with each exchange once it is in the run file, ``on_judging`` before
-    the judging, ``on_isolating`` and ``on_confirming`` with the requests that these steps have cost. ``required``,
+    the judging, ``on_isolating``, ``on_limits`` and ``on_confirming`` with the requests that these steps have cost.
+    ``required``,
     ``baseline`` and ``strict`` are those of :func:`~rejoinder.conformance.assess.assess`.
     """
     dialect = load_dialect(target.dialect)
@@ -78,6 +83,9 @@ def run_plan(
         budget = ISOLATION_BUDGETS.get(plan.name, 0) if isolation_budget is None else isolation_budget
         found = await isolate(sender, dialect, target.model, result.exchanges, budget, on_progress=on_isolating)
         result.warnings += found.warnings
+        if limits is not None:
+            context = CaseContext(dialect, target.model, form=target.form, models=target.models)
+            result.warnings += await find_limits(sender, context, limits, on_progress=on_limits)
         on_judging()
         await asyncio.to_thread(judgement, result)
 

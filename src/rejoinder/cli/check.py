@@ -68,6 +68,10 @@ _PLAN: Final = "Test plan"
             "Send the official compliance suite of Open Responses.",
             "rejoinder check http://127.0.0.1:8000 --plan official",
         ),
+        (
+            "Find the limits of the endpoint, with at most 300,000 tokens.",
+            "rejoinder check http://127.0.0.1:8000 --limits --budget 300ktokens",
+        ),
         ("Accept known failures in CI.", "rejoinder check http://127.0.0.1:8000 --baseline known.toml --quiet"),
     ],
 )
@@ -104,6 +108,14 @@ _PLAN: Final = "Test plan"
     metavar="LIMITS",
     help="Stop after a number of requests or tokens, or after a time. Examples: 200requests, 50ktokens, 10min, "
     "500requests,1h. Plan fuzz stops after 200requests by default.",
+)
+@click.option(
+    "--limits",
+    cls=GroupedOption,
+    group=_PLAN,
+    is_flag=True,
+    help="Also find the largest requests that the endpoint accepts: body size, context, items, tools, names, nesting. "
+    "Needs --budget with tokens if the search may send more than 250,000.",
 )
 @click.option(
     "--reruns",
@@ -161,6 +173,7 @@ def command(
     certify: bool,
     baseline: Path | None,
     baseline_strict: bool,
+    limits: bool,
     reruns: int | None,
     no_confirm: bool,
     quiet: bool,
@@ -178,6 +191,8 @@ def command(
     plan = "full" if certify else plan
     if plan == OFFICIAL and click.get_current_context().get_parameter_source("dialect") is ParameterSource.DEFAULT:
         dialect = load_suite().dialect
+    if limits and plan in (OFFICIAL, "fuzz"):
+        raise UsageError(f"Plan {plan} cannot search for limits.", "Use --limits with --plan smoke, quick or full.")
     requirements = partial(_requirements, plan=plan, select=select, require=require, certify=certify)
     if dialect != AUTO:
         requirements(dialect)
@@ -198,6 +213,7 @@ def command(
             requirements=requirements,
             baseline=expected,
             strict=baseline_strict,
+            limits=limits,
             reruns=0 if no_confirm else reruns,
             **sending,
         )
@@ -243,20 +259,23 @@ def check_endpoint(
     requirements: Callable[[str], frozenset[str]] = lambda _: frozenset(),
     baseline: Baseline | None = None,
     strict: bool = False,
+    limits: bool = False,
     seed: int = 0,
     reruns: int | None = None,
 ) -> CheckResult:
     """Find the endpoint, send the plan, check, confirm, and write everything but the footer to the run file.
 
     ``requirements`` returns the features that an endpoint of a dialect must support. ``plan_name`` is the name of a
-    plan, or ``fuzz``. ``reruns`` is how often the case of a failure is sent again
-    (``None``: as often as the plan defines, 0: nothing is confirmed), ``resend`` whether a request is sent once more
-    when its connection is lost before a response.
+    plan, or ``fuzz``. ``limits`` is whether to search for limits after the plan. ``reruns`` is how often the case of a
+    failure is sent again (``None``: as often as the plan defines, 0: nothing is confirmed), ``resend`` whether a
+    request is sent once more when its connection is lost before a response.
     """
     from rejoinder.conformance.judgement import broken_rules, select_rules
+    from rejoinder.conformance.running.case import CaseContext
     from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS
     from rejoinder.conformance.running.fuzz import DEFAULT_BUDGET, most_tokens
     from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS
+    from rejoinder.conformance.running.limits import check_affordable, plan_limits
     from rejoinder.conformance.running.plan import Plan, build_plan
     from rejoinder.conformance.running.session import fuzz, run_plan
     from rejoinder.contract import dialect_label, load_dialect
@@ -281,7 +300,12 @@ def check_endpoint(
     )
     confirm_budget = CONFIRM_BUDGETS["full" if fuzzing else plan_name].with_reruns(reruns)
     isolation_budget = ISOLATION_BUDGETS.get(plan_name, 0)
+    context = CaseContext(load_dialect(dialect), target.model, form=target.form, models=target.models)
+    search = plan_limits(context, recorder.found) if limits else None
+    if search is not None:
+        check_affordable(search, budget)
     cases = {case.id: case.intent for case in plan.cases}
+    cases = {**(search.intents if search is not None else {}), **cases}
     extra = {"required": sorted(required)} if required else {}
     recorder.header(
         target, url=url, model=model, dialect=dialect, plan=plan.name, seed=seed, cases=cases, select=select, **extra
@@ -302,6 +326,8 @@ def check_endpoint(
         limited = target.form.max_output_tokens and plan.output_tokens > 0
         tokens = f"with at most {plan.output_tokens:,} output tokens" if limited else "without a limit of output tokens"
         steps.say(f"Plan {plan.name}: {requests} {tokens}{also}")
+    if search is not None:
+        steps.say(f"Search for limits: {search.cost.sentence}")
     if traits := target.form.traits(load_dialect(dialect).usual_form):
         steps.say(f"Request form: {', '.join(traits)}")
     for warning in target.warnings:
@@ -378,9 +404,13 @@ def check_endpoint(
         strict=strict,
         isolation_budget=isolation_budget,
         confirm_budget=confirm_budget,
+        limits=search,
         on_exchange=count_broken,
         on_progress=show,
         on_isolating=lambda spent: further("Isolating refusals", isolation_budget, spent),
+        on_limits=lambda spent, note: further(
+            "Finding limits", 0 if search is None else search.cost.requests, spent, note
+        ),
         on_judging=lambda: steps.step("Checking"),
         on_confirming=lambda spent, note: further("Confirming failures", confirm_budget.total, spent, note),
         on_interrupt=interrupt,

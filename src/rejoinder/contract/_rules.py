@@ -78,6 +78,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "PAR": "Parameters",
     "BGR": "Background, cancel and replay",
     "ISO": "Isolation of concurrent requests",
+    "LIM": "Limits and compression",
     "CAP": "Required features",
     "WSP": "WebSocket transport",
 }

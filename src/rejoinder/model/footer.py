@@ -242,6 +242,57 @@ class SuiteResult(Struct, kw_only=True):
         return any(case.verdict is SuiteVerdict.FAILED for case in self.cases)
 
 
+class LimitStop(StrEnum):
+    """Why the search for a limit ended."""
+
+    FOUND = "found"
+    """A larger request was rejected."""
+    CEILING = "ceiling"
+    """The largest request that rejoinder sends was accepted."""
+    BUDGET = "budget"
+    """The budget or an interrupt ended the search."""
+    PLAN = "plan"
+    """The test plan sends nothing larger."""
+    REFUSED = "refused"
+    """Even the smallest request was rejected."""
+
+    @property
+    def label(self) -> str:
+        """The reason as people read it."""
+        return _STOPS[self]
+
+
+_STOPS: Final = {
+    LimitStop.FOUND: "limit found",
+    LimitStop.CEILING: "largest size of the search",
+    LimitStop.BUDGET: "stopped by the budget",
+    LimitStop.PLAN: "largest size of the test plan",
+    LimitStop.REFUSED: "smallest size rejected",
+}
+
+
+class LimitResult(Struct, kw_only=True, omit_defaults=True):
+    """What a run found of one limit of the endpoint."""
+
+    limit: Annotated[str, about("name of the limit")]
+    title: Annotated[str, about("what has the limit, in a few words")]
+    unit: Annotated[str, about("unit of the sizes, in the plural")]
+    largest: Annotated[Count | None, about("largest accepted size; null if none was accepted")]
+    smallest: Annotated[Count | None, about("smallest rejected size above it; null if none was rejected")]
+    stop: Annotated[
+        LimitStop,
+        about(
+            "why the search ended. found: a larger request was rejected; ceiling: the largest request of the search "
+            "was accepted; budget: the budget ended the search; plan: the test plan sends nothing larger; refused: "
+            "the smallest request was rejected"
+        ),
+    ]
+    how: Annotated[str, about("how it was rejected: status, media type and message, or what broke")] = ""
+    documented: Annotated[Count | None, about("the limit that the dialect documents; absent without one")] = None
+    accepted: Annotated[str, about("id of the exchange with the largest accepted size")] = ""
+    refused: Annotated[str, about("id of the exchange with the smallest rejected size")] = ""
+
+
 class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
     """The end of the run and its results for the endpoint as a whole."""
 
@@ -268,3 +319,4 @@ class Footer(RunFileLine, kw_only=True, tag_field="kind", tag="footer"):
     suite: Annotated[
         SuiteResult | None, about("verdicts of the official compliance suite; absent unless the plan is official")
     ] = None
+    limits: Annotated[list[LimitResult], about("limits of the endpoint that the run found")] = []

@@ -62,6 +62,8 @@ class Tag(StrEnum):
     """``GET /v1/models`` lists models, but not the one that it names."""
     WRONG_METHOD = "wrong-method"
     """Its method is not allowed at its path."""
+    LIMIT_SEARCH = "limit-search"
+    """The search for limits sent it, not the plan."""
 
     # Of load runs.
     BACKGROUND = "background"

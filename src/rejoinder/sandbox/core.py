@@ -140,6 +140,11 @@ class Sandbox:
         try:
             self.authorise(request, operation)
             if operation == "create":
+                for variation in variations:
+                    if variation.received is not None:
+                        request = variation.received(request, info)
+                if request is not info.request:
+                    info = replace(info, request=request, body=_object_in(request))
                 reply, outcome = self._create(request, info, variations)
             else:
                 reply = self._other(request, info, argument, variations)
@@ -168,8 +173,7 @@ class Sandbox:
 
     def _info(self, request: Request, operation: str) -> RequestInfo:
         # Faults see the body as parsed; without faults the one strict parse of the create operation is enough.
-        parsed: Any = request.json() if request.body and operation == "create" and self.variations else None
-        body: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
+        body = _object_in(request) if operation == "create" and self.variations else {}
         with self._lock:
             previous, others = self._previous, tuple(self._in_flight.values())
             if operation == "create":
@@ -432,7 +436,11 @@ class Sandbox:
             if variation.error is not None:
                 status, body = variation.error(status, body, info)
         data = body if isinstance(body, bytes) else encode(body)
-        return Reply(status, (*JSON_HEADERS, *error.headers), iter([Piece(0.0, data)]))
+        reply = Reply(status, (*JSON_HEADERS, *error.headers), iter([Piece(0.0, data)]))
+        for variation in variations:
+            if variation.on_refusal is not None:
+                reply = variation.on_refusal(reply, info)
+        return reply
 
     # Everything else
 
@@ -851,6 +859,12 @@ def _missing(what: str, name: str, code: str, param: str | None = None, *, statu
 
 def _query(request: Request) -> dict[str, str]:
     return {key: values[-1] for key, values in parse_qs(urlsplit(request.path).query).items()}
+
+
+def _object_in(request: Request) -> Mapping[str, Any]:
+    """Return the JSON object in the body of a request, an empty one where there is none."""
+    parsed: Any = request.json() if request.body else None
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _object(value: Any) -> Json:

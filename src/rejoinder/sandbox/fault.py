@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from rejoinder.contract import dialect_family, dialect_names
 from rejoinder.json_copy import copy_json
-from rejoinder.model.exchange import Headers
+from rejoinder.model.exchange import Headers, Request
 from rejoinder.sandbox.endpoint.conversations import StoredConversation
 from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo
@@ -107,6 +107,7 @@ class Variation:
     id. ``compacts_messages`` lets a compaction item stand for the user messages, too. The other fields are the hooks,
     in the order in which they are called:
 
+    - ``received`` gets a create request before anything of it is read, and returns the one to answer, or refuses it;
     - ``parsed`` gets the parsed body of a create request before it is checked and returns the one to check;
     - ``request`` gets the valid body of a create request and returns the one to answer, or refuses it;
     - ``referenced`` gets the item that an item reference leads to (``None`` for none), and returns the one to use;
@@ -116,7 +117,7 @@ class Variation:
     - ``events`` gets all events before they are numbered, ``numbered`` after, and returns the ones to send;
     - ``frame`` gets the bytes of one event and the event, ``body`` all timed pieces of a body;
     - ``head`` gets status and headers of a success; ``error`` status and body of a refusal (bytes are sent as they
-      are);
+      are), ``on_refusal`` the reply that refuses;
     - ``on_end`` gets the reply and the seconds to hold a connection open;
     - ``on_read`` gets the pieces of a successful reply while they are read, and the clock.
 
@@ -141,6 +142,7 @@ class Variation:
     fails: bool = False
     replaces: bool = False
     compacts_messages: bool = False
+    received: Callable[[Request, RequestInfo], Request] | None = None
     parsed: RequestHook | None = None
     request: RequestHook | None = None
     referenced: Callable[[Json | None, RequestInfo], Json | None] | None = None
@@ -153,6 +155,7 @@ class Variation:
     body: Callable[[list[Piece], RequestInfo], list[Piece]] | None = None
     head: HeadHook | None = None
     error: ErrorHook | None = None
+    on_refusal: Callable[[Reply, RequestInfo], Reply] | None = None
     on_end: Callable[[Reply, RequestInfo, float], Reply] | None = None
     on_read: Callable[[Iterator[Piece], RequestInfo, Callable[[], float]], Iterator[Piece]] | None = None
     on_store: Callable[[Stored, Store, RequestInfo], None] | None = None

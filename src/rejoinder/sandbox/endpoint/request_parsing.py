@@ -45,6 +45,10 @@ def read_json(request: Request) -> Any:
     media = header(request, "content-type").partition(";")[0].strip().lower()
     if media and media != "application/json" and not media.endswith("+json"):
         raise ApiError(415, f"The content type must be application/json, not {media[:100]}.", code="unsupported_media")
+    coding = header(request, "content-encoding").strip().lower()
+    if coding not in ("", "identity"):
+        what = f"The content coding {coding[:40]!r} is not supported."
+        raise ApiError(415, what, code="unsupported_coding", headers=(("accept-encoding", "identity"),))
     if len(request.body) > MAX_BODY:
         raise ApiError(413, f"The body is larger than {MAX_BODY} bytes.", code="body_too_large")
     try:

@@ -1,0 +1,103 @@
+"""Limits of the endpoint: the largest size that it accepted, the smallest that it rejected, and how."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from rich.text import Text
+
+from rejoinder.formatting import one_line, plural
+from rejoinder.model.footer import LimitResult
+from rejoinder.reports.markdown_text import escape
+from rejoinder.reports.model import Area, Part, ReportModel
+from rejoinder.reports.terminal_text import wrap
+
+ROWS: Final = 60
+"""Limits that are shown."""
+
+
+class LimitRow(NamedTuple):
+    """A limit as people read it; ``accepted`` and ``refused`` are sizes with their unit, or empty."""
+
+    title: str
+    accepted: str
+    refused: str
+    how: str
+    stop: str
+    documented: str
+    accepted_by: str
+    refused_by: str
+
+    @property
+    def sentence(self) -> str:
+        """What is known of the limit, in one line."""
+        if not self.refused:
+            return f"{self.title}: {self.accepted}"
+        between = f"accepted {self.accepted}, " if self.accepted else ""
+        return f"{self.title}: {between}rejected {self.refused} ({self.how})"
+
+
+class LimitTable(NamedTuple):
+    """The limits; ``brief`` counts those that were found."""
+
+    brief: str
+    rows: list[LimitRow]
+
+
+def read(report: ReportModel) -> LimitTable | None:
+    """Return what the footer says of limits, or ``None`` without any."""
+    found = report.run.footer.limits if report.run.footer else []
+    if not found:
+        return None
+    reached = sum(one.smallest is not None for one in found)
+    brief = f"{reached:,} found, {len(found) - reached:,} not reached"
+    return LimitTable(brief, [_row(one) for one in found[:ROWS]])
+
+
+def _row(found: LimitResult) -> LimitRow:
+    least = "" if found.smallest is not None or found.largest is None else "at least "
+    return LimitRow(
+        title=one_line(found.title, 60),
+        accepted=f"{least}{_amount(found.largest, found)}",
+        refused=_amount(found.smallest, found),
+        how=one_line(found.how, 200),
+        stop=found.stop.label,
+        documented=_amount(found.documented, found),
+        accepted_by=one_line(found.accepted, 80),
+        refused_by=one_line(found.refused, 80),
+    )
+
+
+def _amount(size: int | None, found: LimitResult) -> str:
+    unit = one_line(found.unit, 30)
+    return "" if size is None else plural(size, unit.removesuffix("s"), unit)
+
+
+def markdown(table: LimitTable, report: ReportModel, room: int) -> list[str]:
+    """Return the counts and a table."""
+    lines = [
+        f"Limits found: {table.brief}.",
+        "",
+        "| Limit | Largest accepted | Smallest rejected | How | Search ended | Documented |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {' | '.join(map(escape, (row.title, row.accepted, row.refused, row.how, row.stop, row.documented)))} |"
+        for row in table.rows
+    ]
+    return [*lines, ""]
+
+
+def terminal(table: LimitTable, report: ReportModel, width: int) -> list[Text]:
+    """Return the counts, each limit that was found, and the others by name with the size that they reached."""
+    lines = [Text(), *wrap(f"Limits: {table.brief}", width)]
+    for row in table.rows:
+        if row.refused:
+            lines += wrap(row.sentence, width, lead="  ")
+    reached = [row.sentence for row in table.rows if not row.refused]
+    if reached:
+        lines += wrap("; ".join(reached), width, lead="  not reached  ", style="dim")
+    return lines
+
+
+PART: Final = Part(__name__, Area.OVERVIEW, 66, read, nav="Limits", markdown=markdown, terminal=terminal)
