@@ -1,6 +1,6 @@
 """The search for limits: what has one is doubled until the endpoint rejects it, then the interval is halved.
 
-Each step is one request, told apart from others by its size (see :mod:`rejoinder.conformance.judging.limits`). After a
+Each step is one request, known by its size (see :mod:`rejoinder.conformance.judging.limits`). After a
 rejection the simplest request follows, since an endpoint must serve others then. What the search costs at most follows
 from the table of dimensions, so that it is known before anything is sent.
 """
@@ -117,13 +117,15 @@ def check_affordable(plan: LimitPlan, budget: Budget | None) -> None:
 
 
 def _cost(row: Dimension, sizes: Sequence[int], halvings: int) -> LimitCost:
-    """Return the most that the search for one limit sends: the halvings lie below the largest size."""
-    units = [*sizes, *[sizes[-1]] * halvings]
-    rejections = halvings + 1
-    twice = sizes[-1]  # what broke something is sent again
-    requests = len(units) + 2 * rejections
-    size = sum(int(row.size * count) + _FEW_BYTES for count in (*units, twice))
-    tokens = sum(int(row.tokens * count) + _FEW for count in (*units, twice)) + requests * TINY
+    """Return the most that the search for one limit sends.
+
+    The halvings lie below the largest size, and the first request that broke something is sent again. The simplest
+    request follows each of those that were rejected.
+    """
+    units = [*sizes, *[sizes[-1]] * (halvings + 1)]
+    requests = len(units) + halvings + 2
+    size = sum(int(row.size * count) for count in units) + requests * _FEW_BYTES
+    tokens = sum(int(row.tokens * count) for count in units) + requests * (_FEW + TINY)
     return LimitCost(requests, size, tokens)
 
 
@@ -160,11 +162,17 @@ async def find_limits(
     return [f"The run ended before the search for these limits: {join_list(left, len(left))}."] if left else []
 
 
+def _broke(exchange: Exchange) -> bool:
+    """Return whether a request was rejected in another way than by a refusal."""
+    return is_rejected(exchange) and (exchange.status is None or exchange.status >= 500 or exchange.ok)
+
+
 class _Search:
     """The requests of one search, one after the other."""
 
     def __init__(self, sender: Sender, context: CaseContext, on_progress: Callable[[int, str], None]) -> None:
         self.begun: set[str] = set()
+        self._broken: set[str] = set()
         self._sender = sender
         self._context = context
         self._on_progress = on_progress
@@ -196,10 +204,11 @@ class _Search:
     async def _accepts(self, row: Dimension, size: int) -> bool | None:
         """Send one size; return whether it was accepted, ``None`` where nothing can be said and the search stops.
 
-        A request that broke something is sent again before it counts, since that may be chance.
+        The first request of a dimension that broke something is sent again, since that may be chance.
         """
         found = await self._probe(row, size)
-        if found is not None and is_rejected(found) and (found.status is None or found.status >= 500 or found.ok):
+        if found is not None and _broke(found) and row.name not in self._broken:
+            self._broken.add(row.name)
             again = await self._probe(row, size, tags=(Tag.RERUN,))
             found = found if again is None or not is_accepted(again) else None
         if found is None or not (is_accepted(found) or is_rejected(found)):

@@ -65,7 +65,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
 
 
 def sized_request(context: CaseContext, row: Dimension, size: int, *tags: str) -> RequestSpec:
-    """Return a request with so many units of what has a limit; by default it is valid beyond dispute."""
+    """Return a request with ``size`` units of what has a limit; by default it is valid beyond dispute."""
     body = _BODIES[row.name](context, size)
     written = partial(padded, size=size) if row.name == "body" else None
     disabled = {"truncation": "disabled"} if row.heard and "truncation" in context.dialect.parameters else {}

@@ -17,13 +17,15 @@ ROWS: Final = 60
 
 
 class LimitRow(NamedTuple):
-    """A limit as people read it; ``accepted`` and ``refused`` are sizes with their unit, or empty."""
+    """A limit as people read it; ``accepted`` and ``refused`` are sizes with their unit, or empty.
+
+    ``how`` says how the endpoint rejected the larger size, or why no larger one was sent.
+    """
 
     title: str
     accepted: str
     refused: str
     how: str
-    stop: str
     documented: str
     accepted_by: str
     refused_by: str
@@ -43,6 +45,11 @@ class LimitTable(NamedTuple):
     brief: str
     rows: list[LimitRow]
 
+    @property
+    def documented(self) -> bool:
+        """Whether the dialect documents any of the limits."""
+        return any(row.documented for row in self.rows)
+
 
 def read(report: ReportModel) -> LimitTable | None:
     """Return what the footer says of limits, or ``None`` without any."""
@@ -60,8 +67,7 @@ def _row(found: LimitResult) -> LimitRow:
         title=one_line(found.title, 60),
         accepted=f"{least}{_amount(found.largest, found)}",
         refused=_amount(found.smallest, found),
-        how=one_line(found.how, 200),
-        stop=found.stop.label,
+        how=one_line(found.how, 200) or found.stop.label,
         documented=_amount(found.documented, found),
         accepted_by=one_line(found.accepted, 80),
         refused_by=one_line(found.refused, 80),
@@ -75,16 +81,13 @@ def _amount(size: int | None, found: LimitResult) -> str:
 
 def markdown(table: LimitTable, report: ReportModel, room: int) -> list[str]:
     """Return the counts and a table."""
-    lines = [
-        f"Limits found: {table.brief}.",
-        "",
-        "| Limit | Largest accepted | Smallest rejected | How | Search ended | Documented |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {' | '.join(map(escape, (row.title, row.accepted, row.refused, row.how, row.stop, row.documented)))} |"
-        for row in table.rows
-    ]
+    names = ["Limit", "Largest accepted", "Smallest rejected", "How it ended"]
+    rows = [[row.title, row.accepted, row.refused, row.how] for row in table.rows]
+    if table.documented:
+        names.append("Documented")
+        rows = [[*cells, row.documented] for cells, row in zip(rows, table.rows, strict=True)]
+    lines = [f"Limits found: {table.brief}.", "", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    lines += [f"| {' | '.join(map(escape, cells))} |" for cells in rows]
     return [*lines, ""]
 
 
