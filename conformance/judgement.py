@@ -26,6 +26,7 @@ from rejoinder.conformance.judging.defects import Occurrence, count_defects, fin
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import LATER_PLACES, MAX_KINDS, MAX_PLACES, MAX_RUN_PLACES, More, repeated
 from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
+from rejoinder.conformance.judging.token_counts import measure_scale
 from rejoinder.conformance.judging.turns import CRASH, is_forgotten
 from rejoinder.conformance.judging.untested import UntestedRules
 from rejoinder.contract import Dialect, Feature, Rule, load_dialect, load_features, load_rules
@@ -125,6 +126,7 @@ def judge_run(
         own.answered_items = answered_items(views)
         own.operations = frozenset(view.operation for view in views if view.exchange.ok)
         own.forgets = any(is_forgotten(view) for view in views)
+        own.token_scale = measure_scale(views)
     elif again:
         # A pair, or a request for a required feature, that is sent again is judged by what it shows now.
         now = {name: found for name, found in capabilities(views).items() if found.state is not Acceptance.NOT_SENT}

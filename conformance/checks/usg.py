@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, is_what, quoted
-from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.roles import Role, role_of
+from rejoinder.conformance.judging.token_counts import (
+    CALL_PLACES,
+    DEFINITION_PLACE,
+    FEWEST,
+    FEWEST_OF_IMAGE,
+    MESSAGE_PLACES,
+    Growth,
+    added_tokens,
+    characters,
+    counts_whole,
+    growth,
+    input_tokens,
+    is_scaled,
+    miscounted,
+    output_tokens,
+    texts,
+    unscaled,
+)
 from rejoinder.conformance.judging.turns import (
     continuations,
     crash_kind,
@@ -237,6 +256,10 @@ def repeats_count_the_same(case: CaseView) -> Iterator[Problem]:
                 )
 
 
+_BLOCK: Final = 16
+"""Tokens of a block that an endpoint may count as a whole."""
+
+
 def _chains(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
     """Return pairs of views whose second request continues the first with the same instructions, tools and model."""
     pairs = []
@@ -254,11 +277,12 @@ def _chains(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
 def history_is_counted(case: CaseView) -> Iterator[Problem]:
     """Compares `input_tokens` of every request with `previous_response_id` and of the request it continues.
 
-    Not tested where the endpoint ignores `previous_response_id` (STA-06).
+    Equal counts pass if they are a multiple of 16, since an endpoint may count whole blocks. Not tested where the
+    endpoint ignores `previous_response_id` (STA-06).
     """
     for first, second in _chains(case):
         before, after = _usage(first)["input_tokens"], _usage(second)["input_tokens"]
-        if after <= before:
+        if after < before or (after == before and after % _BLOCK):
             yield in_response(
                 second,
                 f"input_tokens is {quoted(after)}. The request that this one continues has {quoted(before)}.",
@@ -389,3 +413,290 @@ def total_of_compactions_is_the_sum(view: ExchangeView) -> Iterator[Problem]:
             expected=expected,
             actual=total,
         )
+
+
+# What input_tokens shows of the input
+
+
+_MESSAGES: Final = (Role.MESSAGES, Role.MESSAGES_FILLED)
+_CALLS: Final = (Role.CALLS, Role.CALLS_FILLED)
+
+
+@check("USG-15", Subject.CASE, needs=lambda case: is_scaled(case, Role.MESSAGES_FILLED, *MESSAGE_PLACES))
+def texts_of_messages_are_counted(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares requests with a text of some eighty tokens at one place with the same request without it.
+
+    A request with the text at all places comes first. Others follow only if it does not have all the tokens, or was
+    refused. A place fails if its text adds less than a quarter of the tokens that it has in a user message, or more
+    than 1.75 times as many, in two requests. Declined where two copies of a text in a user message do not add about
+    twice the tokens of one, or equal requests differ.
+    """
+    yield from unscaled(case) or miscounted(case, Role.BARE, MESSAGE_PLACES, _MESSAGES)
+
+
+@check("USG-16", Subject.CASE, needs=lambda case: is_scaled(case, Role.CALLS_FILLED, *CALL_PLACES))
+def texts_of_calls_are_counted(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares as USG-15 does: the arguments of a call, and its output as a string and as an `input_text` part."""
+    yield from unscaled(case) or miscounted(case, Role.CALLS, CALL_PLACES, _CALLS)
+
+
+@check("USG-17", Subject.CASE, needs=lambda case: is_scaled(case, Role.CALLS_FILLED, *DEFINITION_PLACE))
+def tool_definitions_are_counted(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares as USG-15 does: a function with a long description, and the same one with a short description."""
+    yield from unscaled(case) or miscounted(case, Role.CALLS, DEFINITION_PLACE, _CALLS)
+
+
+@check("USG-18", Subject.CASE, needs=lambda case: is_scaled(case, Role.IMAGE))
+def images_are_counted(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares a request with an image of 256 by 256 pixels with the same request without it."""
+    if declined := unscaled(case):
+        yield from declined
+        return
+    added = added_tokens(case, Role.BARE, Role.IMAGE)
+    if added is None:
+        yield Declined("The requests without and with an image do not both have input_tokens.")
+    elif added <= 0 and case.run_context.token_scale is not None and case.run_context.token_scale.step > 1:
+        yield Declined("The endpoint counts blocks of tokens, and an image may fit into one.")
+    elif added <= 0:
+        yield in_response(
+            case.having(Role.IMAGE)[0],
+            f"An image adds {quoted(added)} to input_tokens, so the endpoint ignores it.",
+            "/usage/input_tokens",
+            expected=f"integer greater than {input_tokens(case.get(Role.BARE))}",
+            actual=input_tokens(case.get(Role.IMAGE)),
+        )
+
+
+@check("USG-19", Subject.CASE, needs=lambda case: is_scaled(case, Role.IMAGE_OF_TOOL))
+def images_of_tools_are_counted(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares what an image adds to `input_tokens` in a message and in the output of a function call.
+
+    Two requests with the image in the output must add less than a quarter. Declined where an image in a message adds
+    fewer than 24 tokens.
+    """
+    if declined := unscaled(case):
+        yield from declined
+        return
+    again = role_of(Role.IMAGE_OF_TOOL, Role.AGAIN)
+    control = added_tokens(case, Role.BARE, Role.IMAGE)
+    added = [added_tokens(case, Role.CALLS, role) for role in (Role.IMAGE_OF_TOOL, again)]
+    if control is None or added[0] is None:
+        yield Declined("The requests with and without an image do not all have input_tokens.")
+    elif control < FEWEST_OF_IMAGE:
+        yield Declined(f"An image in a message adds only {quoted(control)} to input_tokens.")
+    elif all(count is not None and Growth(count, control).is_missing for count in added):
+        view = case.having(Role.IMAGE_OF_TOOL)[0]
+        least = (input_tokens(case.get(Role.CALLS)) or 0) + control // 4
+        yield in_response(
+            view,
+            f"An image in the output of a function call adds {quoted(added[0])} to input_tokens. "
+            f"In a message it adds {quoted(control)}.",
+            "/usage/input_tokens",
+            expected=f"integer of at least {least}",
+            actual=input_tokens(view),
+        )
+
+
+@check("USG-20", Subject.CASE, needs=lambda case: is_scaled(case, Role.FILE))
+def files_are_counted(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares a request with a text file of some eighty tokens with the same request without it.
+
+    The file must add at least a quarter of the tokens that its text has in a user message.
+    """
+    if declined := unscaled(case):
+        yield from declined
+        return
+    added, text = added_tokens(case, Role.BARE, Role.FILE), growth(case, Role.BARE, Role.TEXT)
+    if added is None or text is None:
+        yield Declined("The requests with and without a file do not all have input_tokens.")
+    elif Growth(added, text.expected).is_missing:
+        yield in_response(
+            case.having(Role.FILE)[0],
+            f"A text file of {round(text.expected)} tokens adds {quoted(added)} to input_tokens, so the endpoint "
+            "ignores its text.",
+            "/usage/input_tokens",
+            expected=f"integer of at least {(input_tokens(case.get(Role.BARE)) or 0) + round(text.expected / 4)}",
+            actual=input_tokens(case.get(Role.FILE)),
+        )
+
+
+_TWINS: Final = (
+    (Role.FIRST, Role.CHAINED, Role.INLINE),
+    (Role.TALK_FIRST, Role.TALK_CHAINED, Role.TALK_INLINE),
+)
+"""The roles of a first turn, of one that continues it, and of a request with the whole conversation as input."""
+_PART: Final = 16
+"""One part in so many by which the counts of two forms of a conversation may differ."""
+
+
+class _Twins(NamedTuple):
+    """One conversation, continued and as input: both requests, their counts, and the output tokens of the turns before.
+
+    ``history`` is about how many tokens of the second count are earlier turns.
+    """
+
+    continued: ExchangeView
+    whole: ExchangeView
+    counts: tuple[int, int]
+    said: int
+    history: float
+
+    @property
+    def excess(self) -> int:
+        return self.counts[0] - self.counts[1]
+
+
+def _twins(case: CaseView) -> Iterator[_Twins]:
+    """Yield the pairs of which the request with the whole conversation counts all of it."""
+    scale = case.run_context.token_scale
+    for first, continued, whole in _TWINS:
+        counts = input_tokens(case.get(continued)), input_tokens(case.get(whole))
+        said = output_tokens(case.get(first))
+        if scale is None or said is None or counts[0] is None or counts[1] is None:
+            continue
+        chained, inline = case.having(continued, whole)
+        if not counts_whole(inline, characters(inline.request)):
+            continue
+        fresh = scale.tokens_of(characters({"input": chained.request.get("input")}))
+        yield _Twins(chained, inline, (counts[0], counts[1]), said, counts[1] - fresh)
+
+
+def _no_twins(case: CaseView) -> list[Declined]:
+    """Return why the forms of the conversations of a case cannot be compared; empty if they can."""
+    no_pair = Declined("No two forms of a conversation have input_tokens for all of their text.")
+    return unscaled(case) or ([] if any(_twins(case)) else [no_pair])
+
+
+def _has_twins(case: CaseView) -> bool:
+    return not case.run_context.forgets and any(
+        is_scaled(case, continued) and is_scaled(case, whole) for _, continued, whole in _TWINS
+    )
+
+
+@check("USG-21", Subject.CASE, needs=_has_twins)
+def forms_of_conversations_count_alike(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares a response that continues another, or a conversation, with the same turns as `input`.
+
+    The continued one may have more by the output tokens of the earlier response, which may be reasoning. Eight tokens
+    and a sixteenth are left as margin. Declined as USG-15 is.
+    """
+    if declined := _no_twins(case):
+        yield from declined
+        return
+    scale = case.run_context.token_scale
+    for twins in _twins(case):
+        margin = (scale.slack if scale else 0) + twins.counts[1] // _PART
+        if not -margin <= twins.excess <= twins.said + margin:
+            kind = "more" if twins.excess > 0 else "fewer"
+            yield in_response(
+                twins.continued,
+                f"input_tokens is {quoted(twins.counts[0])}. The same conversation as input has "
+                f"{quoted(twins.counts[1])} ({twins.whole.exchange.id}).",
+                "/usage/input_tokens",
+                expected=f"integer from {twins.counts[1] - margin} to {twins.counts[1] + twins.said + margin}",
+                actual=twins.counts[0],
+                kind=f"{twins.continued.exchange.role} {kind}",
+            )
+
+
+@check("USG-22", Subject.CASE, needs=_has_twins)
+def history_is_counted_once(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares the requests of USG-21, if the earlier turns have at least 40 tokens.
+
+    The continued one has the history twice if it has more by three quarters of the history, and by more than the output
+    tokens of the earlier response.
+    """
+    if declined := _no_twins(case):
+        yield from declined
+        return
+    scale = case.run_context.token_scale
+    for twins in _twins(case):
+        most = max(0.75 * twins.history, twins.said + (scale.slack if scale else 0))
+        if twins.history >= FEWEST and twins.excess > most:
+            yield in_response(
+                twins.continued,
+                f"input_tokens is {quoted(twins.counts[0])}, {quoted(twins.excess)} more than the same conversation "
+                f"has as input ({twins.whole.exchange.id}). Its earlier turns have about {round(twins.history)} "
+                "tokens, so the endpoint reads them twice.",
+                "/usage/input_tokens",
+                expected=f"integer of at most {round(twins.counts[1] + most)}",
+                actual=twins.counts[0],
+                kind=twins.continued.exchange.role,
+            )
+
+
+class _Later(NamedTuple):
+    """A turn, the request before it, and a text that must not reach the turn.
+
+    ``what`` is the text in words. ``has`` says whether the text is in the count of the request before.
+    """
+
+    turn: ExchangeView
+    before: ExchangeView
+    text: str
+    what: str
+    has: bool
+
+
+def _later_turns(case: CaseView) -> Iterator[_Later]:
+    for first, turn in continuations(case):
+        instructions = first.request.get("instructions")
+        if isinstance(instructions, str) and turn.request.get("instructions") is None:
+            yield _Later(turn, first, instructions, "the instructions of the earlier turn", has=True)
+    parent, child, sibling = (case.get(role) for role in (Role.PARENT, Role.CHILD, Role.SIBLING))
+    if parent is not None and child is not None and sibling is not None:
+        text = "".join(texts(child.request.get("input")))
+        yield _Later(sibling, parent, text, "the input of another branch", has=False)
+    talk, gone, second = (case.get(role) for role in (Role.TALK_FIRST, Role.TALK_ITEM_GONE, Role.TALK_SECOND))
+    created = case.get(Role.TALK_CREATED)
+    if talk is not None and gone is not None and gone.exchange.ok and second is not None and created is not None:
+        text = str(get(created.request, "items", 0, "content"))
+        yield _Later(second, talk, text, "an item deleted from the conversation", has=True)
+
+
+def _weighed(case: CaseView) -> Iterator[tuple[_Later, int]]:
+    """Yield later turns with the most input tokens that they can have without the text."""
+    scale = case.run_context.token_scale
+    for later in _later_turns(case):
+        said, before = output_tokens(later.before), input_tokens(later.before)
+        if scale is None or scale.reason or said is None or before is None or input_tokens(later.turn) is None:
+            continue
+        text = scale.per_character * len(later.text)
+        if text < FEWEST or (later.has and not counts_whole(later.before, len(later.text))):
+            continue
+        new = scale.per_character * characters({"input": later.turn.request.get("input")})
+        yield later, round(before + said + new + scale.slack + (-text if later.has else text) / 2)
+
+
+def _has_later_turns(case: CaseView) -> bool:
+    context = case.run_context
+    return (
+        context.token_scale is not None
+        and not context.forgets
+        and any(input_tokens(later.turn) is not None and len(later.text) >= FEWEST for later in _later_turns(case))
+    )
+
+
+@check("USG-23", Subject.CASE, needs=_has_later_turns)
+def dropped_content_is_not_counted(case: CaseView) -> Iterator[Problem | Declined]:
+    """Compares turns with the one before: after long instructions, beside a long other branch, after a long item of the
+    conversation was deleted.
+
+    A turn may have the input tokens of the one before, its output tokens and those of the new input. It fails if it has
+    more, and at least half of the text that must be left out. Declined as USG-15 is.
+    """
+    weighed = list(_weighed(case))
+    if not weighed:
+        yield from unscaled(case) or [Declined("No request has input_tokens for the text that later ones leave out.")]
+    for later, most in weighed:
+        count = input_tokens(later.turn)
+        if count is not None and count > most:
+            yield in_response(
+                later.turn,
+                f"input_tokens is {quoted(count)}, {quoted(input_tokens(later.before))} in the request before. "
+                f"So it includes {later.what}.",
+                "/usage/input_tokens",
+                expected=f"integer of at most {most}",
+                actual=count,
+                kind=later.what,
+            )

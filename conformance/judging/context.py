@@ -182,6 +182,35 @@ class AnsweredRequest:
     fields: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class TokenScale:
+    """How an endpoint counts the tokens of text, as controls show it.
+
+    ``per_character`` is the number of input tokens for each character of text. A request with ``base_characters`` of
+    text has ``base_tokens``. ``step`` divides all counts of the controls: an endpoint may count whole blocks.
+    ``reason`` is a sentence that says why the counts show nothing; empty if they do.
+    """
+
+    per_character: float = 0.0
+    base_tokens: int = 0
+    base_characters: int = 0
+    step: int = 1
+    reason: str = ""
+
+    @property
+    def slack(self) -> int:
+        """By how many tokens the counts of two forms of one text may differ."""
+        return _SLACK + (self.step if self.step > 1 else 0)
+
+    def tokens_of(self, characters: int) -> float:
+        """Return about how many input tokens a request with so many characters of text has."""
+        return self.base_tokens + self.per_character * (characters - self.base_characters)
+
+
+_SLACK: Final = 8
+"""Tokens that the forms of a text may differ by."""
+
+
 @dataclass(slots=True)
 class RunContext:
     """What all exchanges of a run have in common; checks read it where one exchange alone says too little.
@@ -192,7 +221,8 @@ class RunContext:
     ``operations`` names the operations beside create that succeeded at least once. ``refusals`` are the isolated
     refusals: pairs of a rejected request and the same one without one thing, which was accepted. ``forgets`` says that
     the endpoint answered a request that continues a response that never was: it ignores ``previous_response_id``, so
-    what it does with a real one shows nothing new.
+    what it does with a real one shows nothing new. ``token_scale`` says how it counts the tokens of text, ``None``
+    where the run did not measure it.
     """
 
     abilities: Abilities = Abilities()
@@ -203,6 +233,7 @@ class RunContext:
     operations: frozenset[str] = frozenset()
     refusals: tuple[Refusal, ...] = ()
     forgets: bool = False
+    token_scale: TokenScale | None = None
 
 
 NO_CONTEXT: Final = RunContext()

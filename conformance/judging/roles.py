@@ -44,6 +44,29 @@ class Role(StrEnum):
 
     # USG
     COUNT = "count"
+    BARE = "bare"
+    TEXT = "text"
+    TEXT_AGAIN = "text-again"
+    TEXT_TWICE = "text-twice"
+    MESSAGES = "messages"
+    MESSAGES_FILLED = "messages-filled"
+    CALLS = "calls"
+    CALLS_FILLED = "calls-filled"
+    IN_INSTRUCTIONS = "in-instructions"
+    IN_SYSTEM = "in-system"
+    IN_DEVELOPER = "in-developer"
+    IN_PART = "in-part"
+    IN_ANSWER = "in-answer"
+    IN_ANSWER_PART = "in-answer-part"
+    IN_DEFINITION = "in-definition"
+    IN_ARGUMENTS = "in-arguments"
+    IN_OUTPUT = "in-output"
+    IN_OUTPUT_PART = "in-output-part"
+    IMAGE = "image"
+    IMAGE_OF_TOOL = "image-of-tool"
+    FILE = "file"
+    TALK_SECOND = "talk-second"
+    TALK_ITEM_GONE = "talk-item-gone"
 
     # REQ
     COMPLETE = "complete"
@@ -104,6 +127,7 @@ class Role(StrEnum):
     INLINE = "inline"
     CHAINED = "chained"
     THIRD = "third"
+    PARENT = "parent"
     CHILD = "child"
     SIBLING = "sibling"
     GRANDCHILD = "grandchild"
@@ -211,6 +235,9 @@ def role_of(*parts: object) -> str:
     """Return the role of one of several requests: of a role with a number, or with another role, behind it."""
     return "-".join(map(str, parts))
 
+
+COUNTED_TEXT: Final = "usage.counted-text"
+"""The case whose requests show how the endpoint counts the tokens of text."""
 
 SLOW_READER: Final = "isolation.slow"
 """The case in which the first of the streams that run together is read slowly."""

@@ -27,6 +27,7 @@ from rejoinder.conformance.running.case import (
     stored_request,
     user,
 )
+from rejoinder.conformance.running.cases.usg import FILLER
 from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.exchange import parse_json
 from rejoinder.model.tags import Tag, sent_for
@@ -578,7 +579,9 @@ def _deleted(context: CaseContext) -> PlannedCase:
 
 def _next_instructions(context: CaseContext) -> PlannedCase:
     sentence = tell("harbor")
-    first = context.body(input=user(_OK), instructions=sentence, temperature=0, max_output_tokens=_TOKENS)
+    # Long enough to be seen in the input_tokens of later turns.
+    instructions = f"{FILLER}\n{sentence}"
+    first = context.body(input=user(_OK), instructions=instructions, temperature=0, max_output_tokens=_TOKENS)
     other = _continued(context, Role.FIRST, input=user(_ALL[0]), instructions=tell("thistle"))
     return PlannedCase(
         "meaning.next-instructions",

@@ -31,6 +31,7 @@ from rejoinder.conformance.running.case import (
     unknown_id,
     user,
 )
+from rejoinder.conformance.running.cases.usg import FILLER
 from rejoinder.conformance.running.operations import end_of_conversation, in_conversation
 from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import sent_for
@@ -313,7 +314,7 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
 def _conversation_memory(context: CaseContext) -> PlannedCase:
     """Return a case with a canary in an item of a conversation, and one in a response that belongs to it."""
     first, second = new_canary("quartz"), new_canary("saffron")
-    opening = user(f"The first code word is {first}.")
+    opening = user(f"{FILLER}\nThe first code word is {first}.")
     said = user(f"The second code word is {second}. Answer with OK only.")
     question = user("List all code words so far in the order in which you heard them.")
 
@@ -500,7 +501,9 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
     The same conversation in one request shows whether the model can repeat it at all.
     """
     first, second = new_canary("quartz"), new_canary("saffron")
-    opening_text = f"The first code word is {first}. Answer with OK only."
+    # One of the histories is long enough to show in input_tokens how often it is read.
+    aside = f"{FILLER}\n" if form == "string" else ""
+    opening_text = f"{aside}The first code word is {first}. Answer with OK only."
     question = f"The second code word is {second}. List all code words so far in the order in which you heard them."
 
     def said(text: str) -> Any:
@@ -766,9 +769,9 @@ def _siblings(context: CaseContext) -> PlannedCase:
         "state.siblings",
         "Two responses continue the same one. A canary in one must not reach the other.",
         (
-            RequestSpec("parent", context.body(input=user("Say hello."), temperature=0)),
-            RequestSpec(Role.CHILD, after("parent", f"The code word is {word}. Answer with OK only.")),
-            RequestSpec(Role.SIBLING, after("parent", question)),
+            RequestSpec(Role.PARENT, context.body(input=user("Say hello."), temperature=0)),
+            RequestSpec(Role.CHILD, after(Role.PARENT, f"{FILLER}\nThe code word is {word}. Answer with OK only.")),
+            RequestSpec(Role.SIBLING, after(Role.PARENT, question)),
             RequestSpec(Role.GRANDCHILD, after(Role.CHILD, question)),
         ),
     )

@@ -21,7 +21,7 @@ from rejoinder.json_copy import copy_json
 from rejoinder.model.exchange import SLOW_READS, Chunk, Exchange, Headers, Outcome, Request
 from rejoinder.sandbox.endpoint.compaction import compact, expanded
 from rejoinder.sandbox.endpoint.conversations import StoredConversation, kept_id, page, whole_page
-from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate, input_tokens
+from rejoinder.sandbox.endpoint.generate import MODELS, ResolvedRequest, base_response, generate
 from rejoinder.sandbox.endpoint.items import listed
 from rejoinder.sandbox.endpoint.reply import (
     JSON_HEADERS,
@@ -326,7 +326,7 @@ class Sandbox:
             new_id=new_id,
             created_at=int(now),
             model=model,
-            history_tokens=input_tokens(history, None),
+            history_length=len(history),
             fails=fails or model.endswith("-failing"),
             min_tokens=self.min_tokens,
             conversation=conversation,

@@ -20,9 +20,11 @@ from rejoinder.json_copy import copy_json
 from rejoinder.sandbox.endpoint.sampling import constrained, random_words, shaped
 from rejoinder.sandbox.endpoint.schema_instances import instance
 from rejoinder.sandbox.endpoint.tokens import (
+    IMAGE_TOKENS,
     Json,
     Segment,
     count_tokens,
+    count_tool_tokens,
     direct_answer,
     last_user_text,
     segments,
@@ -104,14 +106,15 @@ _ECHOED_ON_DEMAND: Final[Mapping[str, Any]] = {"presence_penalty": 0.0, "frequen
 class ResolvedRequest:
     """A request, understood: what the generator needs besides the dialect.
 
-    ``items`` is the whole context: the history and then the ``fresh`` items of this request. ``history_tokens`` counts
-    the history's part of it. ``id`` and ``created_at`` (whole Unix seconds) are given to the response; ``stem`` is the
-    part of an id that all items of the response share, and ``new_id`` makes the id to use of one. ``fails`` makes the
-    run break down in the middle. ``min_tokens`` makes the parrot repeat itself until the text is that long.
-    ``one_call`` lets it call one tool at a time, and ``template_tokens`` are counted with the input. ``always_reasons``
-    makes it reason unprompted, ``reasoning_items`` is how many reasoning items come first where it does, and
-    ``hidden_reasoning`` leaves out what they say. ``preamble`` is said in a message before calls, and ``first_item`` is
-    added before all others.
+    ``items`` is the whole context: ``history_length`` items of the history, and then the ``fresh`` ones of this
+    request, or what they stand for. ``id`` and ``created_at`` (whole Unix seconds) are given to the response; ``stem``
+    is the part of an id that all items of the response share, and ``new_id`` makes the id to use of one. ``fails``
+    makes the run break down in the middle. ``min_tokens`` makes the parrot repeat itself until the text is that long.
+    ``one_call`` lets it call one tool at a time. ``template_tokens`` are counted with the input, and ``image_tokens``
+    for each image; ``counted`` makes the numbers in usage of those of tokens, and ``uncounted`` are fields of the body
+    that are left out. ``always_reasons`` makes it reason unprompted, ``reasoning_items`` is how many reasoning items
+    come first where it does, and ``hidden_reasoning`` leaves out what they say. ``preamble`` is said in a message
+    before calls, and ``first_item`` is added before all others.
     """
 
     body: Mapping[str, Any]
@@ -120,13 +123,16 @@ class ResolvedRequest:
     id: str
     created_at: int
     model: str
-    history_tokens: int = 0
+    history_length: int = 0
     fails: bool = False
     min_tokens: int = 0
     conversation: str | None = None
     stem: str = "0"
     one_call: bool = False
     template_tokens: int = 0
+    image_tokens: int = IMAGE_TOKENS
+    counted: Callable[[int], int] = int
+    uncounted: frozenset[str] = frozenset()
     always_reasons: bool = False
     reasoning_items: int = 1
     hidden_reasoning: bool = False
@@ -136,8 +142,16 @@ class ResolvedRequest:
 
     @property
     def input_tokens(self) -> int:
-        """The number of input tokens of the context with its instructions."""
-        return self.template_tokens + input_tokens(self.items, self.body.get("instructions"))
+        """The number of input tokens: of the context and of all else in the body that the model reads."""
+        read = {name: value for name, value in self.body.items() if name not in self.uncounted}
+        beside = sum(len(tokens(text)) for text in beside_items(read)) + count_tool_tokens(read.get("tools") or ())
+        return self.counted(self.template_tokens + count_tokens(self.items, self.image_tokens) + beside)
+
+    @property
+    def cached_tokens(self) -> int:
+        """The number of input tokens of the history, which the endpoint has in its cache."""
+        history = self.items[: self.history_length]
+        return min(self.counted(count_tokens(history, self.image_tokens)), self.input_tokens) if history else 0
 
 
 def generate(resolved: ResolvedRequest, dialect: Dialect) -> list[Json]:
@@ -161,7 +175,7 @@ def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
         if value is not None or name in required:
             response[name] = copy_json(default if value is None else value)
     if dialect.response["max_output_tokens_is_room"]:
-        room = max(1, CONTEXT - input_tokens(resolved.items, body.get("instructions")))
+        room = max(1, CONTEXT - resolved.input_tokens)
         response["max_output_tokens"] = min(response["max_output_tokens"] or room, room)
     if not response["tools"] and response["tool_choice"] == "auto":
         response["tool_choice"] = dialect.request["default_tool_choice_without_tools"] or "auto"
@@ -184,9 +198,15 @@ def base_response(resolved: ResolvedRequest, dialect: Dialect) -> Json:
     return response
 
 
-def input_tokens(items: Sequence[Json], instructions: Any) -> int:
-    """Return the number of input tokens of a context with instructions."""
-    return count_tokens(items) + (len(tokens(instructions)) if isinstance(instructions, str) else 0)
+def beside_items(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts of a body that the model reads besides the items: instructions, earlier messages, variables."""
+    instructions = body.get("instructions")
+    if isinstance(instructions, str):
+        yield instructions
+    for message in body.get("previous_input_messages") or ():
+        yield text_of(message.get("content"))
+    for segment in _prompt_segments(body.get("prompt")):
+        yield segment.text
 
 
 def _whole_tool(tool: Json) -> Json:
@@ -384,7 +404,7 @@ class _Generation:
         drawn = random_words(self.said, sampled, self.stem) if "seed" in sampled else ""
         if drawn:
             return [_Part(drawn)]
-        direct = direct_answer(self.said, self.resolved.items, self._beside())
+        direct = direct_answer(self.said, self.resolved.items, beside_items(self.body))
         parts = _join(heard if direct is None else [Segment(direct)])
         if shape.get("type") == "json_object":
             return [_Part(_json({"answer": "\n".join(part.text for part in parts)}))]
@@ -397,16 +417,6 @@ class _Generation:
         for part in parts:
             part.text = shaped(part.text, sampled)
         return parts
-
-    def _beside(self) -> Iterator[str]:
-        """Yield the texts that were heard besides the items: instructions, earlier messages, prompt variables."""
-        instructions = self.body.get("instructions")
-        if isinstance(instructions, str):
-            yield instructions
-        for message in self.body.get("previous_input_messages") or ():
-            yield text_of(message.get("content"))
-        for segment in _prompt_segments(self.body.get("prompt")):
-            yield segment.text
 
     # How to say it
 
@@ -430,12 +440,12 @@ class _Generation:
         self.events.append({"type": f"response.{status}", "response": response})
 
     def _usage(self) -> Json:
-        heard = self.resolved.input_tokens
+        heard, cached = self.resolved.input_tokens, self.resolved.cached_tokens
         return {
             "input_tokens": heard,
             "input_tokens_details": {
-                "cached_tokens": self.resolved.history_tokens,
-                "cache_write_tokens": heard - self.resolved.history_tokens,
+                "cached_tokens": cached,
+                "cache_write_tokens": heard - cached,
             },
             "output_tokens": self.output_tokens,
             "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ _PART_NAMES: Final[Mapping[str, str]] = {
 }
 
 
+IMAGE_TOKENS: Final = 85
+"""Tokens of an image, whatever its size."""
+
 # What the parrot is asked for, in the last user message.
 _OK_ONLY: Final = re.compile(r"\bwith OK only\b")
 _RESULT_OF: Final = re.compile(r"\bWhat did (\w+) return for (\w+)\?")
@@ -47,11 +51,15 @@ _CODE_WORD: Final = re.compile(r"\b[a-z]{3,}-\d{4}\b")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One text of the input. ``annotations`` are those of the part; ``new_part`` requests a separate output part."""
+    """One text of the input. ``annotations`` are those of the part; ``new_part`` requests a separate output part.
+
+    ``is_image`` says that the text stands for an image.
+    """
 
     text: str
     annotations: tuple[Json, ...] = ()
     new_part: bool = False
+    is_image: bool = False
 
 
 def tokens(text: str) -> list[str]:
@@ -79,14 +87,22 @@ def segments(items: Sequence[Mapping[str, Any]], instructions: str | None = None
             if not segment.text or (segment.text in heard and not segment.annotations):
                 continue
             new_part = index == last_user and 0 < position < 4
-            result.append(Segment(segment.text, segment.annotations, new_part))
+            result.append(Segment(segment.text, segment.annotations, new_part, segment.is_image))
             heard = f"{heard}\n{segment.text}"
     return result
 
 
-def count_tokens(items: Iterable[Mapping[str, Any]]) -> int:
-    """Return the number of tokens of the items: those of their texts, and one for each item."""
-    return sum(1 + sum(len(tokens(segment.text)) for segment in _item_segments(item)) for item in items)
+def count_tokens(items: Iterable[Mapping[str, Any]], image_tokens: int = IMAGE_TOKENS) -> int:
+    """Return the number of tokens of the items: those of their texts and images, and one for each item."""
+    return sum(
+        1 + sum(image_tokens if heard.is_image else len(tokens(heard.text)) for heard in _all_segments(item))
+        for item in items
+    )
+
+
+def count_tool_tokens(tools: Iterable[Any]) -> int:
+    """Return the number of tokens of tool definitions, which the model reads as JSON."""
+    return sum(len(tokens(json.dumps(tool, ensure_ascii=False))) for tool in tools)
 
 
 def last_user_text(items: Sequence[Mapping[str, Any]]) -> str:
@@ -133,11 +149,13 @@ def _result_of(name: str, argument: str, items: Sequence[Mapping[str, Any]]) -> 
 
 
 def _all_texts(item: Mapping[str, Any]) -> Iterator[str]:
-    for segment in _item_segments(item):
-        yield segment.text
+    return (segment.text for segment in _all_segments(item))
+
+
+def _all_segments(item: Mapping[str, Any]) -> Iterator[Segment]:
+    yield from _item_segments(item)
     for name in _INNER_TEXTS.get(str(item.get("type")), ()):
-        for segment in _content_segments(item.get(name)):
-            yield segment.text
+        yield from _content_segments(item.get(name))
 
 
 def _item_segments(item: Mapping[str, Any]) -> Iterator[Segment]:
@@ -162,7 +180,7 @@ def _content_segments(content: Any) -> Iterator[Segment]:
 def _part_segments(part: Mapping[str, Any]) -> Iterator[Segment]:
     kind = str(part.get("type"))
     if kind in _PART_NAMES:
-        yield Segment(_PART_NAMES[kind])
+        yield Segment(_PART_NAMES[kind], is_image=True)
     elif kind == "input_file":
         yield Segment(f"[file {part['filename']}]" if part.get("filename") else "[file]")
         yield Segment(_file_text(part.get("file_data")))

@@ -155,8 +155,9 @@ def _hearing(foreign: Callable[[RequestInfo], Mapping[str, Any]]) -> RequestHook
 _WIDE: Final = ("northstar", "openai")
 
 
-def _lost(id: str, title: str, rule: str, request: RequestHook, **fields: Any) -> Fault:
-    return Fault(id=id, title=title, breaks=(rule,), request=request, **fields)
+def _lost(id: str, title: str, rule: str, request: RequestHook, *, counted: str = "", **fields: Any) -> Fault:
+    """Return the fault; ``counted`` is the rule on ``input_tokens`` that it breaks as well."""
+    return Fault(id=id, title=title, breaks=(rule, *filter(None, [counted])), request=request, **fields)
 
 
 def _role_lost(role: str) -> Fault:
@@ -165,6 +166,7 @@ def _role_lost(role: str) -> Fault:
         f'Messages with role "{role}" do not reach the model.',
         "MEM-02",
         _without(lambda item: item.get("role") == role),
+        counted="USG-15",
     )
 
 
@@ -178,7 +180,7 @@ FAULTS: Final = FaultList(
     Fault(
         id="instructions-dropped",
         title="instructions come back but do not reach the model.",
-        breaks=("MEM-01",),
+        breaks=("MEM-01", "USG-15"),
         **unheard("instructions"),
     ),
     _lost(
@@ -214,6 +216,7 @@ FAULTS: Final = FaultList(
         "Only the last part of a message reaches the model.",
         "MEM-03",
         _of_content(_one_part),
+        counted="USG-15",
     ),
     _lost(
         "text-behind-image-dropped",
@@ -226,6 +229,7 @@ FAULTS: Final = FaultList(
         "Assistant messages in the input do not reach the model.",
         "MEM-04",
         _without(lambda item: item.get("role") == "assistant"),
+        counted="USG-15",
     ),
     _lost(
         "output-text-parts-dropped",
@@ -238,6 +242,7 @@ FAULTS: Final = FaultList(
         "Outputs of function calls are accepted but do not reach the model.",
         "MEM-05",
         _output_changed("function_call_output", lambda _: ""),
+        counted="USG-16",
     ),
     _lost(
         "custom-outputs-dropped",
@@ -294,7 +299,13 @@ FAULTS: Final = FaultList(
         "MEM-09",
         _cut_text(lambda text: text[: _CUT_TO // 2] + text[-_CUT_TO // 2 :]),
     ),
-    _lost("files-dropped", "Files are accepted but do not reach the model.", "MEM-10", _of_content(_no_files)),
+    _lost(
+        "files-dropped",
+        "Files are accepted but do not reach the model.",
+        "MEM-10",
+        _of_content(_no_files),
+        counted="USG-20",
+    ),
     _lost(
         "file-outputs-dropped",
         "Files in tool outputs do not reach the model.",
@@ -349,7 +360,7 @@ def _hidden_not_deleted(visit: Visit) -> Reply | None:
     return reply_with({"id": stored.response["id"], "object": "response", "deleted": True})
 
 
-@FAULTS.add("instructions-heard-in-next-turn", "MEM-15", hook="on_store")
+@FAULTS.add("instructions-heard-in-next-turn", "MEM-15", "USG-23", hook="on_store")
 def _instructions_kept(stored: Stored, _: Store, info: RequestInfo) -> None:
     """The instructions of earlier turns reach the model."""
     instructions = info.body.get("instructions")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
+from rejoinder.sandbox.endpoint.generate import ResolvedRequest
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo, reply_with
+from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     FINAL,
@@ -180,3 +183,103 @@ def _wrong_total(body: Json, info: RequestInfo) -> None:
     """total_tokens of a compaction is not the sum."""
     if info.operation == "compact":
         body["usage"]["total_tokens"] += 1
+
+
+# What the input of the model lacks, or has too much of
+
+
+def _heard(resolved: ResolvedRequest, change: Callable[[Json], Json]) -> ResolvedRequest:
+    """Return the request with every item as the model hears it."""
+    return replace(resolved, items=[change(item) for item in resolved.items])
+
+
+def _without_parts(kind: str, field: str) -> Callable[[ResolvedRequest, RequestInfo], ResolvedRequest]:
+    """Return a hook that leaves parts of a type out of this field of all items."""
+
+    def one(item: Json) -> Json:
+        parts = item.get(field)
+        if not isinstance(parts, list):
+            return item
+        return {**item, field: [part for part in parts if not (isinstance(part, Mapping) and part["type"] == kind)]}
+
+    return lambda resolved, _: _heard(resolved, one)
+
+
+@FAULTS.add("instructions-not-counted", "USG-15", hook="resolved")
+def _instructions_uncounted(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    """input_tokens leaves out instructions, which the model reads."""
+    return replace(resolved, uncounted=frozenset({"instructions"}))
+
+
+@FAULTS.add("system-messages-heard-twice", "USG-15", hook="resolved")
+def _system_twice(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    """The model reads every system message twice."""
+    return replace(resolved, items=[*(i for i in resolved.items if i.get("role") == "system"), *resolved.items])
+
+
+@FAULTS.add("call-arguments-dropped", "USG-16", hook="resolved")
+def _no_arguments(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    """The arguments of earlier calls do not reach the model."""
+    return _heard(resolved, lambda item: {**item, "arguments": "{}"} if item.get("type") == "function_call" else item)
+
+
+@FAULTS.add("tool-definitions-dropped", "USG-17", hook="resolved")
+def _no_definitions(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    """Tools can be called, but the model does not read their definitions."""
+    return replace(resolved, uncounted=frozenset({"tools"}))
+
+
+@FAULTS.add("history-heard-twice", "USG-21", "USG-22", hook="resolved")
+def _history_twice(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    """Requests with previous_response_id give the model the history twice."""
+    history = resolved.items[: resolved.history_length] if resolved.body.get("previous_response_id") else []
+    return replace(resolved, items=[*history, *resolved.items])
+
+
+@FAULTS.add("conversation-heard-twice", "USG-21", "USG-22", hook="resolved", dialects=("openai",))
+def _conversation_twice(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    """Requests with conversation give the model its items twice."""
+    history = resolved.items[: resolved.history_length] if resolved.conversation else []
+    return replace(resolved, items=[*history, *resolved.items])
+
+
+@FAULTS.add("history-heard-without-input", "USG-21", hook="resolved")
+def _only_answers(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    """Requests with previous_response_id give the model the earlier output, but not the earlier input."""
+    if not resolved.body.get("previous_response_id"):
+        return resolved
+    history, new = resolved.items[: resolved.history_length], resolved.items[resolved.history_length :]
+    return replace(resolved, items=[*(item for item in history if item.get("role") != "user"), *new])
+
+
+FAULTS.extend(
+    [
+        Fault(
+            id="images-dropped",
+            title="Images in messages are accepted but do not reach the model.",
+            breaks=("USG-18",),
+            resolved=_without_parts("input_image", "content"),
+        ),
+        Fault(
+            id="images-of-tools-dropped",
+            title="Images in tool outputs are accepted but do not reach the model.",
+            breaks=("USG-19",),
+            resolved=_without_parts("input_image", "output"),
+        ),
+    ]
+)
+
+
+@FAULTS.add("deleted-items-heard", "USG-23", hook="override", dialects=("openai",))
+def _kept_item(visit: Visit) -> Reply | None:
+    """Items that were deleted from a conversation are still in it, and reach the model."""
+    deletes = visit.info.operation == "delete_conversation_item"
+    return reply_with(visit.conversation.resource) if deletes and visit.conversation is not None else None
+
+
+@FAULTS.add("branches-heard", "USG-23", hook="on_store")
+def _branch_kept(stored: Stored, store: Store, info: RequestInfo) -> None:
+    """The input of a turn reaches the model in all turns that continue the same response."""
+    previous = store.get(str(info.body.get("previous_response_id")))
+    if previous is not None:
+        previous.context = [*previous.context, *stored.input_items]

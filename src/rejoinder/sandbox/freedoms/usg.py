@@ -24,6 +24,12 @@ def _not_cached(usage: Json) -> None:
         usage["input_tokens_details"] = {**details, "cached_tokens": 0}
 
 
+_COUNTS: Final = (
+    cite("openai-openapi", "ResponseUsage.input_tokens"),
+    cite("openresponses-openapi", "Usage.input_tokens"),
+    VLLM_RESPONSE,
+)
+
 FREEDOMS: Final = FreedomList(
     Freedom(
         id="usage-null",
@@ -102,13 +108,75 @@ FREEDOMS: Final = FreedomList(
     Freedom(
         id="prompt-template-counted",
         title="The input_tokens of usage count the chat template as well.",
-        sources=(
-            cite("openai-openapi", "ResponseUsage.input_tokens"),
-            cite("openresponses-openapi", "Usage.input_tokens"),
-            VLLM_RESPONSE,
-        ),
+        sources=_COUNTS,
         argument="No document says which tokens of the prompt are counted.",
-        resolved=lambda resolved, _: replace(resolved, template_tokens=17),
+        resolved=lambda resolved, _: replace(resolved, template_tokens=resolved.template_tokens + 17),
+    ),
+    Freedom(
+        id="tool-template-counted",
+        title="A request with tools has a longer chat template, which input_tokens counts.",
+        sources=_COUNTS,
+        argument="No document says what a prompt says of tools besides their definitions.",
+        resolved=lambda resolved, _: replace(
+            resolved, template_tokens=resolved.template_tokens + (190 if resolved.body.get("tools") else 0)
+        ),
+    ),
+    Freedom(
+        id="tokens-shorter",
+        title="The tokenizer makes half as many tokens again of every text.",
+        sources=_COUNTS,
+        argument="Tokenizers differ, and no document names one.",
+        choice="tokens of the input",
+        resolved=lambda resolved, _: replace(resolved, counted=lambda tokens: tokens + tokens // 2),
+    ),
+    Freedom(
+        id="tokens-longer",
+        title="The tokenizer makes two tokens of every three.",
+        sources=_COUNTS,
+        argument="Tokenizers differ, and no document names one.",
+        choice="tokens of the input",
+        resolved=lambda resolved, _: replace(resolved, counted=lambda tokens: -(-tokens * 2 // 3)),
+    ),
+    Freedom(
+        id="tokens-in-blocks-of-16",
+        title="The input_tokens of usage are a multiple of 16.",
+        sources=_COUNTS,
+        argument="No document says whether padding is counted.",
+        choice="tokens of the input",
+        resolved=lambda resolved, _: replace(resolved, counted=lambda tokens: -(-tokens // 16) * 16),
+    ),
+    Freedom(
+        id="tokens-in-blocks-of-128",
+        title="The input_tokens of usage are a multiple of 128.",
+        sources=_COUNTS,
+        argument="No document says whether padding is counted.",
+        choice="tokens of the input",
+        resolved=lambda resolved, _: replace(resolved, counted=lambda tokens: -(-tokens // 128) * 128),
+    ),
+    Freedom(
+        id="input-tokens-constant",
+        title="The input_tokens of usage is the same for every request.",
+        dialects=("northstar", "openai"),
+        sources=_COUNTS,
+        argument="No document says how a number of input tokens is found.",
+        choice="tokens of the input",
+        resolved=lambda resolved, _: replace(resolved, counted=lambda _: 7),
+    ),
+    Freedom(
+        id="images-have-few-tokens",
+        title="An image has 3 input tokens.",
+        sources=_COUNTS,
+        argument="No document says how many tokens an image has.",
+        choice="tokens of an image",
+        resolved=lambda resolved, _: replace(resolved, image_tokens=3),
+    ),
+    Freedom(
+        id="images-have-many-tokens",
+        title="An image has 1,105 input tokens.",
+        sources=_COUNTS,
+        argument="No document says how many tokens an image has.",
+        choice="tokens of an image",
+        resolved=lambda resolved, _: replace(resolved, image_tokens=1105),
     ),
     Freedom(
         id="usage-absent",
