@@ -526,7 +526,7 @@ _TWINS: Final = (
 )
 """The roles of a first turn, of one that continues it, and of a request with the whole conversation as input."""
 _PART: Final = 16
-"""One part in so many by which the counts of two forms of a conversation may differ."""
+"""The counts of two forms of a conversation may differ by one part in this number."""
 
 
 class _Twins(NamedTuple):

@@ -203,7 +203,7 @@ class TokenScale:
         return _SLACK + (self.step if self.step > 1 else 0)
 
     def tokens_of(self, characters: int) -> float:
-        """Return about how many input tokens a request with so many characters of text has."""
+        """Return about how many input tokens a request has whose texts have this number of characters."""
         return self.base_tokens + self.per_character * (characters - self.base_characters)
 
 

@@ -219,10 +219,10 @@ def _miscount(case: CaseView, role: str, base: str, name: str, seen: Growth) -> 
     )
 
 
-def counts_whole(view: ExchangeView, characters_of_text: int) -> bool:
-    """Return whether a request has about as many input tokens as so many characters of text have, or more."""
+def counts_whole(view: ExchangeView, length: int) -> bool:
+    """Return whether a request has about as many input tokens as a text of this length in characters, or more."""
     scale, count = view.run_context.token_scale, input_tokens(view)
-    return scale is not None and count is not None and count >= scale.tokens_of(characters_of_text) * _WHOLE
+    return scale is not None and count is not None and count >= scale.tokens_of(length) * _WHOLE
 
 
 def added_tokens(case: CaseView, base: str, role: str) -> int | None:

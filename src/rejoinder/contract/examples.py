@@ -16,7 +16,7 @@ IMAGE_URL: Final = (
 
 
 def image_url(side: int) -> str:
-    """Return a red PNG square of so many pixels on each side, as a data URL of some hundred characters."""
+    """Return a red PNG square, with its side in pixels, as a data URL of some hundred characters."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
