@@ -153,7 +153,7 @@ async def find_limits(
 
     ``on_progress`` gets the requests sent so far and what is looked for. The search ends where the sender ends.
     """
-    work = _Search(sender, context, on_progress)
+    work = _LimitSearch(sender, context, on_progress)
     for row in plan.dimensions:
         if sender.ended:
             break
@@ -167,7 +167,7 @@ def _broke(exchange: Exchange) -> bool:
     return is_rejected(exchange) and (exchange.status is None or exchange.status >= 500 or exchange.ok)
 
 
-class _Search:
+class _LimitSearch:
     """The requests of one search, one after the other."""
 
     def __init__(self, sender: Sender, context: CaseContext, on_progress: Callable[[int, str], None]) -> None:
