@@ -211,7 +211,7 @@ def leaving_harms_nobody(case: CaseView) -> Iterator[Problem | Declined]:
 
 
 def _slow_one(case: CaseView) -> ExchangeView | None:
-    return case.get(role_of(Role.STREAM, 1)) if case.id == SLOW_READER else None
+    return case.get(role_of(Role.STREAM, 1)) if case.id.startswith(SLOW_READER) else None
 
 
 @check("ISO-05", Subject.CASE, needs=lambda case: _is_whole(case.get(Role.SOLO)) and _slow_one(case) is not None)

@@ -11,7 +11,8 @@ from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.limits import Dimension, dimension_of, is_accepted, is_rejected, size_of
 from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, one_of
 from rejoinder.conformance.judging.registry import Subject, check
-from rejoinder.conformance.judging.turns import crash_kind, is_server_error
+from rejoinder.conformance.judging.roles import Role
+from rejoinder.conformance.judging.turns import RUNNING, TERMINAL, crash_kind, is_server_error, retrieved, state
 from rejoinder.formatting import plural
 from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Outcome
@@ -238,4 +239,32 @@ def compressed_responses_decode(view: ExchangeView) -> Iterator[Problem]:
             expected="Content-Encoding header",
             actual=ABSENT,
             kind="unnamed",
+        )
+
+
+def _after_leaving(case: CaseView) -> ExchangeView | None:
+    """Return the last retrieval of a response whose stream the client closed before its end."""
+    left, after = case.get(Role.LEFT), case.get(Role.GET_AFTER)
+    was_left = left is not None and left.exchange.ok and left.exchange.outcome is Outcome.CANCELLED
+    return after if was_left and case.id == "disconnect.stored" else None
+
+
+@check("LIM-06", Subject.CASE, needs=lambda case: retrieved(_after_leaving(case)) is not None)
+def abandoned_streams_end(case: CaseView) -> Iterator[Problem]:
+    """The client closes a stream after its first event and retrieves the response until it is over.
+
+    It polls for as long as one request may take. An endpoint that does not find the response is not tested.
+    """
+    view = _after_leaving(case)
+    assert view is not None
+    status = state(retrieved(view))
+    waited = view.exchange.started_at - case.views[0].exchange.started_at
+    if status in RUNNING:
+        yield in_exchange(
+            view,
+            f'The status of a response is still "{status}", {waited:.0f} s after its client closed the stream.',
+            "/status",
+            expected=one_of(TERMINAL),
+            actual=status,
+            kind="stuck",
         )

@@ -64,7 +64,7 @@ class Dimension:
 _ROWS: Final = (
     Dimension("body", "Request body", "bytes", 64 * KIB, 8 * MIB, 3),
     Dimension("event", "Echoed text in one event", "characters", 16 * KIB, MIB, 3, size=1.0, needs="user"),
-    Dimension("context", "Input", "words", 1024, 16 * KIB, 1, tokens=1.3, size=6.0, heard=True),
+    Dimension("context", "Input", "words", 256, 16 * KIB, 1, tokens=1.3, size=6.0, heard=True),
     Dimension("items", "Input items", "items", 8, 512, tokens=8.0, size=50.0, heard=True),
     Dimension("parts", "Content parts of a message", "parts", 8, 512, tokens=4.0, size=45.0, heard=True),
     Dimension("tools", "Function tools", "tools", 8, 128, tokens=40.0, size=150.0, needs="tools", heard=True),

@@ -22,6 +22,7 @@ from rejoinder.conformance.judging.limits import (
 )
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import TINY, CaseContext, PlannedCase, liveness_request
+from rejoinder.conformance.running.cases.iso import slow_and_large
 from rejoinder.conformance.running.cases.lim import sized_request
 from rejoinder.conformance.running.confirm import Sender
 from rejoinder.errors import UsageError
@@ -36,6 +37,9 @@ _FEW: Final = 64
 """Tokens of a request without what grows in it: the template and the question."""
 _FEW_BYTES: Final = 300
 """Bytes of its body without what grows in it."""
+_SLOW_SIZE: Final = 7 * MIB // 4
+"""Characters that a large stream repeats in three or four events: above 5 MB in all, below what is read of it."""
+_SLOW_REQUESTS: Final = 5
 _BEYOND: Final = 1.125
 """How much longer than the model's context an input is that must be refused, as a factor."""
 
@@ -69,6 +73,8 @@ class LimitPlan:
     def cost(self) -> LimitCost:
         """What the search sends at most."""
         costs = [_cost(row, self.sizes(row), self.halvings(row)) for row in self.dimensions]
+        if any(row.name == "event" for row in self.dimensions):
+            costs.append(LimitCost(_SLOW_REQUESTS, _SLOW_SIZE + _SLOW_REQUESTS * _FEW_BYTES, _SLOW_REQUESTS * 2 * _FEW))
         return LimitCost(
             sum(cost.requests for cost in costs), sum(cost.size for cost in costs), sum(cost.tokens for cost in costs)
         )
@@ -157,7 +163,9 @@ async def find_limits(
     for row in plan.dimensions:
         if sender.ended:
             break
-        await work.find(row, plan.sizes(row), plan.halvings(row))
+        largest = await work.find(row, plan.sizes(row), plan.halvings(row))
+        if row.name == "event" and largest == row.ceiling and not sender.ended:
+            await work.read_slowly(row)
     left = [row.title for row in plan.dimensions if row.name not in work.begun]
     return [f"The run ended before the search for these limits: {join_list(left, len(left))}."] if left else []
 
@@ -178,28 +186,34 @@ class _LimitSearch:
         self._on_progress = on_progress
         self._sent = 0
 
-    async def find(self, row: Dimension, sizes: Sequence[int], halvings: int) -> None:
-        """Send growing sizes until one is rejected, then sizes between the largest accepted and that one."""
+    async def find(self, row: Dimension, sizes: Sequence[int], halvings: int) -> int:
+        """Send growing sizes until one is rejected, then sizes between the largest accepted and that one.
+
+        Returns the largest accepted size, 0 for none.
+        """
         self.begun.add(row.name)
         accepted, rejected = 0, None
         for size in sizes:
             answer = await self._accepts(row, size)
             if answer is None:
-                return
+                return accepted
             if not answer:
                 rejected = size
                 break
             accepted = size
         if rejected is None or not accepted:
-            return
+            return accepted
         for _ in range(halvings):
             middle = (accepted + rejected) // 2
-            if middle in (accepted, rejected):
-                return
-            answer = await self._accepts(row, middle)
+            answer = None if middle == accepted else await self._accepts(row, middle)
             if answer is None:
-                return
+                break
             accepted, rejected = (middle, rejected) if answer else (accepted, middle)
+        return accepted
+
+    async def read_slowly(self, row: Dimension) -> None:
+        """Send a stream that is larger than the buffers of the kernel, and read it slowly beside others."""
+        await self._send(slow_and_large(self._context, _SLOW_SIZE), row)
 
     async def _accepts(self, row: Dimension, size: int) -> bool | None:
         """Send one size; return whether it was accepted, ``None`` where nothing can be said and the search stops.
@@ -219,7 +233,7 @@ class _LimitSearch:
         if self._sender.ended:
             return None
         documented = row.documented(self._context.dialect)
-        known = documented is not None and size <= documented
+        known = size <= max(row.start, documented or 0)
         request = sized_request(self._context, row, size, Tag.VALID if known else Tag.EDGE, Tag.LIMIT_SEARCH)
         sent = await self._send(PlannedCase(row.case, _intent(row), (request,)), row, tags)
         found = next((exchange for exchange in sent if size_of(exchange) == size), None)
@@ -228,7 +242,7 @@ class _LimitSearch:
             await self._send(PlannedCase(row.case, _intent(row), (after,)), row, tags)
         return found
 
-    async def _send(self, case: PlannedCase, row: Dimension, tags: tuple[str, ...]) -> list[Exchange]:
+    async def _send(self, case: PlannedCase, row: Dimension, tags: tuple[str, ...] = ()) -> list[Exchange]:
         sent = await self._sender.send(case, *tags)
         self._sent += len(case.requests)
         self._on_progress(self._sent, row.title)

@@ -42,7 +42,7 @@ _ORDER: Final = (
     *("usage.", "state.", "background.", "meaning.", "meaning.previous-input-messages", "meaning.prompt-variables"),
     *("meaning.parallel-calls", "meaning.rounds-of-calls", "meaning.chains", "meaning.deleted"),
     *("meaning.next-instructions", "parameters.", "parameters.sampling", "parameters.priority"),
-    *("parameters.response-messages", "compression.", "limits.", "isolation."),
+    *("parameters.response-messages", "compression.", "limits.", "disconnect.", "isolation."),
 )
 """Ids of cases, or what they begin with, in the order in which they are sent: what shows most of an endpoint first."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
@@ -24,6 +25,8 @@ _AT_ONCE: Final = 6
 _MARKS: Final = ("amber", "copper", "harbor", "thistle", "velvet", "willow")
 _SLOW_READ: Final = 0.4
 """Seconds that a slow reader lets pass after each read."""
+_LARGE_READ: Final = 0.1
+"""The same for a reader of a large stream, each of whose reads takes more."""
 _RESET: Final = 0.05
 """Seconds after which a reader resets its connection."""
 
@@ -120,6 +123,25 @@ def _slow(context: CaseContext) -> PlannedCase:
             *_beside(context, Role.STREAM, canaries, stream_1={"pace": _SLOW_READ}),
             liveness_request(context),
         ),
+    )
+
+
+def slow_and_large(context: CaseContext, size: int) -> PlannedCase:
+    """Return the case of a slow reader whose stream repeats a text of so many characters in several events.
+
+    From 2 MB on, the stream is larger than what the kernel keeps for a reader, so the endpoint has to wait for it.
+    """
+    canaries = [new_canary(mark) for mark in _MARKS[:3]]
+    slow, *others = _beside(context, Role.STREAM, canaries, stream_1={"pace": _LARGE_READ})
+    body = _body_with(context, canaries[0])
+
+    def large(replies: Replies) -> dict[str, Any]:
+        return {**body(replies), "user": "u" * size}
+
+    return PlannedCase(
+        f"{SLOW_READER}-large",
+        "One of several concurrent streams is large and is read slowly.",
+        (_alone(context), replace(slow, body=large), *others, liveness_request(context)),
     )
 
 

@@ -14,13 +14,16 @@ from rejoinder.conformance.judging.codings import CODINGS
 from rejoinder.conformance.judging.limits import DIMENSIONS, Dimension, dimensions_of, role_of_size
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.running.case import (
+    LONG,
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
     RequestSpec,
     closed,
     greeting,
+    is_over,
     liveness_request,
+    stored_request,
     strict_format,
     user,
 )
@@ -30,6 +33,8 @@ _LARGE: Final = 3 * MIB
 """Bytes of a body that frameworks with a limit of 1 or 2 MiB refuse."""
 _ITEMS: Final = (8, 16, 128)
 """Numbers of input items whose input tokens are compared."""
+_SNAPSHOT_BYTES: Final = 4000
+"""Bytes of a stream in which its first snapshot has room, with the id of the response."""
 _ABOVE: Final = ("metadata_key",)
 """What is also sent above its documented limit; other cases send the others so."""
 _COMPRESS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
@@ -44,6 +49,7 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         return
     yield _compressed_requests(context)
     yield _compressed_responses(context)
+    yield _left(context)
     body = DIMENSIONS["body"]
     yield PlannedCase(
         body.case,
@@ -99,6 +105,19 @@ def _compressed_responses(context: CaseContext) -> PlannedCase:
         (
             RequestSpec(Role.PLAIN, greeting(context), headers=headers),
             RequestSpec(Role.STREAM, {**greeting(context), "stream": True}, headers=headers),
+        ),
+    )
+
+
+def _left(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Tell a long story."), max_output_tokens=LONG, stream=True)
+    stored = {"store": True} if "store" in context.dialect.parameters else {}
+    return PlannedCase(
+        "disconnect.stored",
+        "The client closes a stream, and retrieves the response until it is over.",
+        (
+            RequestSpec(Role.LEFT, {**body, **stored}, read_limit=_SNAPSHOT_BYTES),
+            stored_request(Role.GET_AFTER, Role.LEFT, until=is_over),
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from rich.text import Text
 
 from rejoinder.formatting import one_line, plural
-from rejoinder.model.footer import LimitResult
+from rejoinder.model.footer import LimitResult, LimitStop
 from rejoinder.reports.markdown_text import escape
 from rejoinder.reports.model import Area, Part, ReportModel
 from rejoinder.reports.terminal_text import wrap
@@ -56,8 +56,12 @@ def read(report: ReportModel) -> LimitTable | None:
     found = report.run.footer.limits if report.run.footer else []
     if not found:
         return None
-    reached = sum(one.smallest is not None for one in found)
-    brief = f"{reached:,} found, {len(found) - reached:,} not reached"
+    counts = {
+        "found": sum(one.stop is LimitStop.FOUND for one in found),
+        "not reached": sum(one.smallest is None for one in found),
+        "rejected at the smallest size": sum(one.stop is LimitStop.REFUSED for one in found),
+    }
+    brief = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     return LimitTable(brief, [_row(one) for one in found[:ROWS]])
 
 

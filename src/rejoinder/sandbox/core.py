@@ -391,8 +391,8 @@ class Sandbox:
         reply = self._send(200, _EVENT_STREAM, pieces, info, variations)
         if stored is not None and stored.background:
             reply.chunks = _until_cancelled(reply.chunks, stored, lambda: self._end(stored, info, variations))
-            if any(variation.on_reader_left is not None for variation in variations):
-                reply.chunks = self._watched(reply.chunks, stored, variations)
+        if stored is not None and any(variation.on_reader_left is not None for variation in variations):
+            reply.chunks = self._watched(reply.chunks, stored, variations)
         return reply, outcome
 
     def _frames(self, numbered: list[Json], info: RequestInfo, variations: Sequence[Variation]) -> list[Piece]:

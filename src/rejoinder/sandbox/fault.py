@@ -131,7 +131,7 @@ class Variation:
     - ``other_reply`` changes the body of a success of an operation beside create, if it is no response object;
     - ``cancelled`` gets the finished response of a background stream that was cancelled, and returns the event that
       ends the stream in place of none;
-    - ``on_reader_left`` gets what is stored of a background stream whose reader left before its end.
+    - ``on_reader_left`` gets what is stored of a stream whose reader left before its end.
     """
 
     id: str

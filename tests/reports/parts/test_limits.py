@@ -39,7 +39,7 @@ def test_a_limit_that_was_not_reached_says_so(limited: Run, table: Any, forms: A
     ]
     markdown, terminal = forms(LIMITS, limited)
     assert markdown == [
-        "Limits found: 2 found, 1 not reached.",
+        "Limits found: 1 found, 1 not reached, 1 rejected at the smallest size.",
         "",
         "| Limit | Largest accepted | Smallest rejected | How it ended | Documented |",
         "|---|---|---|---|---|",
@@ -49,7 +49,8 @@ def test_a_limit_that_was_not_reached_says_so(limited: Run, table: Any, forms: A
         "",
     ]
     assert " ".join(" ".join(terminal).split()) == (
-        f"Limits: 2 found, 1 not reached Request body: accepted 2,097,152 bytes, rejected 2,200,000 bytes ({HOW}) "
+        "Limits: 1 found, 1 not reached, 1 rejected at the smallest size "
+        f"Request body: accepted 2,097,152 bytes, rejected 2,200,000 bytes ({HOW}) "
         "Function tools: rejected 8 tools (400: No tools.) not reached Metadata pairs: at least 1 pair"
     )
 

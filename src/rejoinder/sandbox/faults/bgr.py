@@ -213,7 +213,7 @@ def _stream_ignored(visit: Visit) -> Reply | None:
 @FAULTS.add("leaving-cancels", "BGR-16", hook="on_reader_left")
 def _stopped(stored: Stored) -> None:
     """Background responses are cancelled when the client closes the stream."""
-    stored.cancelled = True
+    stored.cancelled = stored.cancelled or stored.background
 
 
 @FAULTS.add("resuming-skips-event", "BGR-17", hook="override", through=_replay)

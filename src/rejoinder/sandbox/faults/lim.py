@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Final
 
@@ -9,6 +10,7 @@ from rejoinder.budgets import MIB
 from rejoinder.model.exchange import Headers, Request
 from rejoinder.sandbox.codings import accepts_gzip, gzipped, named_coding, without_coding
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, header
+from rejoinder.sandbox.endpoint.store import Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import Condition, FaultList
 
@@ -124,3 +126,10 @@ def _unnamed(pieces: list[Piece], _: RequestInfo) -> list[Piece]:
 def _name_brotli(status: int, headers: Headers, _: RequestInfo) -> tuple[int, Headers]:
     """The endpoint sends a response in br, which the request does not accept."""
     return status, named_coding(headers, "br")
+
+
+@FAULTS.add("left-streams-stay-in-progress", "LIM-06", hook="on_reader_left")
+def _stuck(stored: Stored) -> None:
+    """A stored response whose client closed its stream stays in progress."""
+    if not stored.background:
+        stored.background, stored.ready_at = True, math.inf

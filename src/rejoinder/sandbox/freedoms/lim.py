@@ -8,6 +8,7 @@ from rejoinder.budgets import MIB
 from rejoinder.model.exchange import Headers, Request
 from rejoinder.sandbox.codings import accepts_gzip, decompressed, gzipped, named_coding
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, RequestInfo
+from rejoinder.sandbox.endpoint.store import Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import Condition
 from rejoinder.sandbox.freedom import FreedomList, cite, refused_with
@@ -18,6 +19,10 @@ _TOO_LARGE: Final = cite("rfc9110", "section 15.5.14, 413 Content Too Large", "#
 _REFUSED: Final = cite("rfc9110", "section 15.5.1, 400 Bad Request", "#section-15.5.1")
 _ACCEPTS_GZIP: Final = Condition("only with Accept-Encoding: gzip", accepts_gzip)
 _ITEMS: Final = 100
+_ON_LEAVING: Final = (
+    "The documents say nothing of a stream in the foreground whose client is gone; the OpenAPI document of OpenAI, the "
+    "text of Open Responses and the sources of vLLM were searched."
+)
 
 FREEDOMS: Final = FreedomList()
 
@@ -72,3 +77,25 @@ def _limit_items(body: Json, _: RequestInfo) -> Json:
     if isinstance(body["input"], list) and len(body["input"]) > _ITEMS:
         raise ApiError(400, f"input has more than {_ITEMS} items.", param="input", code="invalid_value")
     return body
+
+
+@FREEDOMS.add(
+    "left-streams-cancelled",
+    hook="on_reader_left",
+    choice="stored responses of clients that left",
+    argument=_ON_LEAVING,
+)
+def _cancel_left(stored: Stored) -> None:
+    """The endpoint cancels a response in the foreground whose client closed its stream."""
+    stored.cancelled = stored.cancelled or not stored.background
+
+
+@FREEDOMS.add(
+    "left-streams-forgotten",
+    hook="on_reader_left",
+    choice="stored responses of clients that left",
+    argument=_ON_LEAVING,
+)
+def _forget_left(stored: Stored) -> None:
+    """The endpoint does not store a response in the foreground whose client closed its stream."""
+    stored.hidden = stored.hidden or not stored.background
