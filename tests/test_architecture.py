@@ -30,6 +30,7 @@ STARTED_BY_NAME = {
     "rejoinder.conformance.proof.clients": "python -m",
     "rejoinder.conformance.proof.kill": "python -m",
     "rejoinder.conformance.proof.minimal": "python -m",
+    "rejoinder.conformance.proof.mutants": "python -m",
     "rejoinder.conformance.proof.plan_branches": "python -m",
     "rejoinder.conformance.proof.plan_rules": "python -m",
     "rejoinder.conformance.proof.quiet": "python -m",

@@ -53,6 +53,13 @@ from rejoinder.errors import UsageError
     help="Start with this freedom, which the dialect leaves open. Can be given more than once. See --list-freedoms.",
 )
 @click.option(
+    "--mutant",
+    "mutants",
+    multiple=True,
+    metavar="MUTANT",
+    help="Start with this generated mutant, such as field-deleted:create/usage. Can be given more than once.",
+)
+@click.option(
     "--server-fault",
     "server_faults",
     multiple=True,
@@ -86,6 +93,7 @@ def command(
     dialect: str,
     faults: tuple[str, ...],
     freedoms: tuple[str, ...],
+    mutants: tuple[str, ...],
     server_faults: tuple[str, ...],
     slots: int | None,
     token_delay: float,
@@ -98,6 +106,7 @@ def command(
     Use it to try rejoinder, to test a client, or to see how rejoinder reports a fault. Ctrl-C stops it.
     """
     from rejoinder.sandbox import SERVER_FAULTS, ChatSandbox, Sandbox, load_faults, load_freedoms, serve
+    from rejoinder.sandbox.mutants import find_mutant
 
     if list_freedoms:
         for freedom in load_freedoms().values():
@@ -118,10 +127,10 @@ def command(
             seen = "".join(f"    Real-world defect: {known}.\n" for known in classes_of(name))
             echo(f"{name}  (--server-fault: shows under load)\n    {title}\n{seen}", nl=False)
         return 0
-    if chat and (faults or freedoms or server_faults or dialect != DEFAULT_DIALECT):
+    if chat and (faults or freedoms or mutants or server_faults or dialect != DEFAULT_DIALECT):
         raise UsageError(
-            "--chat serves chat completions, which have no dialects, faults and freedoms.",
-            "Omit --dialect, --fault, --freedom and --server-fault.",
+            "--chat serves chat completions, which have no dialects, faults, freedoms and mutants.",
+            "Omit --dialect, --fault, --freedom, --mutant and --server-fault.",
         )
     if chat:
 
@@ -130,11 +139,12 @@ def command(
 
         serve(ChatSandbox(token_delay), host, port, ready=ready_to_chat, slots=slots or 0)
         return 0
-    sandbox = Sandbox(dialect, faults, token_delay, freedoms=freedoms)
+    variations = [find_mutant(name, dialect) for name in mutants]
+    sandbox = Sandbox(dialect, faults, token_delay, freedoms=freedoms, variations=variations)
 
     def ready(url: str) -> None:
-        variations = ", ".join((*freedoms, *faults, *server_faults))
-        varied = f" with {variations}" if variations else ""
+        names = ", ".join((*freedoms, *faults, *mutants, *server_faults))
+        varied = f" with {names}" if names else ""
         echo(f"Sandbox{varied} at {url}/v1/responses, dialect {dialect_label(dialect)}. Ctrl-C stops it.", err=True)
 
     serve(sandbox, host, port, ready=ready, faults=server_faults, slots=slots or 0)

@@ -71,11 +71,12 @@ class Sandbox:
     ``dialect`` is the name or file of the dialect that it speaks. ``faults`` are ids from
     :func:`rejoinder.sandbox.load_faults`; each breaks one thing, after extensions have changed the endpoint.
     ``freedoms`` are ids from :func:`rejoinder.sandbox.load_freedoms`; with each it does one thing in another way
-    that the dialect leaves open. ``token_delay`` is the time in seconds before each token of output. Ids depend on
-    ``seed`` and on the number of the request only. With ``key`` every request but ``/health`` needs it, or
-    ``second_key``, as bearer token; what is stored belongs to the key that it was made with. ``min_tokens`` makes
-    short answers repeat themselves up to that many tokens. ``hold`` is how many seconds a connection stays open
-    under a fault that does not close it. ``clock`` gives the Unix time in seconds.
+    that the dialect leaves open. ``variations`` are further ones, such as mutants, which come last. ``token_delay`` is
+    the time in seconds before each token of output. Ids depend on ``seed`` and on the number of the request only. With
+    ``key`` every request but ``/health`` needs it, or ``second_key``, as bearer token; what is stored belongs to the
+    key that it was made with. ``min_tokens`` makes short answers repeat themselves up to that many tokens. ``hold`` is
+    how many seconds a connection stays open under a fault that does not close it. ``clock`` gives the Unix time in
+    seconds.
 
     Safe to use from several threads. Raises :class:`~rejoinder.errors.UsageError` for an unknown fault or freedom and
     for freedoms that exclude each other, and :class:`~rejoinder.errors.ContractError` for an unknown dialect.
@@ -90,6 +91,7 @@ class Sandbox:
         key: str | None = None,
         *,
         freedoms: Iterable[str] = (),
+        variations: Iterable[Variation] = (),
         second_key: str | None = None,
         min_tokens: int = 0,
         hold: float = 30.0,
@@ -100,6 +102,7 @@ class Sandbox:
             *load_endpoints(),
             *_freedoms(freedoms, self.dialect),
             *(find(name, self.dialect, load_faults(), "fault") for name in faults),
+            *variations,
         )
         self.token_delay = token_delay
         self.seed = seed
@@ -133,7 +136,7 @@ class Sandbox:
 
         The reply counts as over when its chunks were read to the end or their iterator was closed.
         """
-        operation, argument = _route(request, self.dialect)
+        operation, argument = route(request, self.dialect)
         info = self._info(request, operation)
         variations = [variation for variation in self.variations if variation.when(info)]
         outcome = ""
@@ -152,6 +155,9 @@ class Sandbox:
             reply = self._refusal(error, info, variations)
         except RecursionError:
             reply = self._refusal(ApiError(400, "The body is nested too deeply."), info, variations)
+        for variation in variations:
+            if variation.reply is not None:
+                reply = variation.reply(reply, info)
         if operation == "create":
             reply.chunks = self._counted(reply.chunks, outcome or _http_outcome(reply.status), info.number)
             return reply
@@ -808,7 +814,7 @@ def _freedoms(names: Iterable[str], dialect: Dialect) -> tuple[Freedom, ...]:
     return freedoms
 
 
-def _route(request: Request, dialect: Dialect) -> tuple[str, str]:
+def route(request: Request, dialect: Dialect) -> tuple[str, str]:
     """Return the operation that a path names, and its argument; the empty operation for an unknown path.
 
     Operations on conversations have the names of the dialect.

@@ -119,7 +119,8 @@ class Variation:
     - ``head`` gets status and headers of a success; ``error`` status and body of a refusal (bytes are sent as they
       are), ``on_refusal`` the reply that refuses;
     - ``on_end`` gets the reply and the seconds to hold a connection open;
-    - ``on_read`` gets the pieces of a successful reply while they are read, and the clock.
+    - ``on_read`` gets the pieces of a successful reply while they are read, and the clock;
+    - ``reply`` gets the finished reply to any request, refusals included, and returns the one to send.
 
     And for what is stored:
 
@@ -158,6 +159,7 @@ class Variation:
     on_refusal: Callable[[Reply, RequestInfo], Reply] | None = None
     on_end: Callable[[Reply, RequestInfo, float], Reply] | None = None
     on_read: Callable[[Iterator[Piece], RequestInfo, Callable[[], float]], Iterator[Piece]] | None = None
+    reply: Callable[[Reply, RequestInfo], Reply] | None = None
     on_store: Callable[[Stored, Store, RequestInfo], None] | None = None
     override: Callable[[Visit], Reply | None] | None = None
     all_tenants: Callable[[RequestInfo], bool] | None = None

@@ -67,6 +67,10 @@ class Store:
             self._responses.popitem(last=False)
         return True
 
+    def ids(self) -> list[str]:
+        """Return the ids of the responses, the oldest first."""
+        return list(self._responses)
+
     def get(self, response_id: str) -> Stored | None:
         """Return the response of that id, ``None`` when there is none."""
         return self._responses.get(response_id)

@@ -1,0 +1,96 @@
+"""The score against generated mutants: a sample is killed, survivors have reasons, reasons have mutants."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from rejoinder.conformance.proof import mutants
+from rejoinder.conformance.proof.mutants import (
+    MutantJob,
+    command,
+    load_reasons,
+    mutant_jobs,
+    reason_for,
+    table,
+    try_mutant,
+)
+from rejoinder.contract import dialect_names
+from rejoinder.sandbox.mutants import SandboxMutant
+
+SAMPLE = 3
+"""Mutants of each operator in each dialect."""
+
+
+@pytest.mark.slow(25)
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_a_sample_is_killed_or_has_a_reason(dialect: str) -> None:
+    jobs = mutant_jobs("full", dialect, most=SAMPLE)
+    rows = [try_mutant(job) for job in jobs]
+    survivors = [row.id for row in rows if not row.killed and reason_for(row) is None]
+    killed = sum(row.killed for row in rows)
+    assert len(survivors) <= 0.05 * len(rows), survivors
+    assert killed > 0.85 * len(rows), list(table(rows))
+
+
+@pytest.mark.slow(15)
+def test_every_reason_is_for_a_mutant() -> None:
+    everything = {dialect: [job.id for job in mutant_jobs("full", dialect)] for dialect in dialect_names()}
+    for reason in load_reasons():
+        assert reason.kind in ("equivalent", "allowed", "unseen", "gap")
+        found = [dialect for dialect, names in everything.items() if any(reason.fits(name, dialect) for name in names)]
+        assert found, reason
+        assert set(reason.dialects) <= set(found), reason
+
+
+def test_no_operator_makes_more_than_a_tenth() -> None:
+    jobs = mutant_jobs("full", "northstar")
+    names = [job.id.partition(":")[0] for job in jobs]
+    assert len(jobs) > 5000
+    assert max(map(names.count, set(names))) <= len(jobs) / 10
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "step"),
+    [
+        ("field-deleted:create/id", "MUST", 1),
+        ("kept-elsewhere:output@always", "MUST", 2),
+        ("header-dropped:create/x-request-id", "", 3),
+    ],
+)
+def test_a_mutant_goes_as_far_as_it_must(name: str, level: str, step: int) -> None:
+    [job] = [job for job in mutant_jobs("quick", "northstar", name.partition(":")[0]) if job.id == name]
+    row = try_mutant(job)
+    assert (row.level, row.step) == (level, step)
+
+
+@pytest.mark.slow(6)
+@pytest.mark.parametrize("dialect", dialect_names())
+def test_a_mutant_that_changes_nothing_survives(monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
+    def unchanged(id: str, dialect: str) -> SandboxMutant:
+        # Not of replies alone, so that cases are sent.
+        return SandboxMutant(id=id, title="", operator="none", place="", request=lambda body, _: body)
+
+    jobs = [one for one in mutant_jobs("full", dialect, "operation-404") if one.id.endswith((":create", ":delete"))]
+    monkeypatch.setattr(mutants, "find_mutant", unchanged)
+    rows = [try_mutant(job) for job in jobs]
+    assert [(row.level, row.rule, row.step, row.valid) for row in rows] == [("", "", 3, True)] * 2
+
+
+def test_the_same_seed_draws_the_same_mutants() -> None:
+    first, again, other = (mutant_jobs("smoke", "northstar", most=2, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert all(isinstance(job, MutantJob) for job in first)
+
+
+def test_the_command_prints_the_score_by_operator_and_survivors() -> None:
+    options = ["--plan", "smoke", "--dialect", "northstar", "--workers", "1"]
+    said = CliRunner().invoke(command, [*options, "--operator", "header-dropped", "--mutant", "*:create/*"])
+    assert said.exit_code == 0, said.output
+    lines = said.output.splitlines()
+    assert lines[0].startswith("ALIVE   northstar      header-dropped:create/x-request-id  allowed: ")
+    assert lines[2].split()[:2] == ["operator", "mutants"]
+    assert lines[3].split()[:3] == ["header-dropped", "2", "1"]
+    assert lines[-1] == "0 survivors without a reason"
+    listed = CliRunner().invoke(command, [*options, "--list", "--sample", "5"])
+    assert len(listed.output.splitlines()) == 5
