@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from rejoinder.conformance.judging.context import TokenScale
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, is_what, quoted
 from rejoinder.conformance.judging.registry import Declined, Subject, check
@@ -530,7 +532,7 @@ _PART: Final = 16
 
 
 class _Twins(NamedTuple):
-    """One conversation, continued and as input: both requests, their counts, and the output tokens of the turns before.
+    """One conversation, continued and as input: both requests, their counts, and the output tokens of earlier turns.
 
     ``history`` is about how many tokens of the second count are earlier turns.
     """
@@ -546,19 +548,37 @@ class _Twins(NamedTuple):
         return self.counts[0] - self.counts[1]
 
 
+def _before(case: CaseView, view: ExchangeView) -> Iterator[ExchangeView]:
+    """Yield the requests between the first of the case and one that continues it."""
+    before = {later.exchange.id: first for first, later in continuations(case)}
+    seen = {view.exchange.id}
+    while (found := before.get(view.exchange.id)) is not None and found.exchange.id not in seen:
+        seen.add(found.exchange.id)
+        if found.exchange.role != Role.FIRST:
+            yield found
+        view = found
+
+
 def _twins(case: CaseView) -> Iterator[_Twins]:
-    """Yield the pairs of which the request with the whole conversation counts all of it."""
+    """Yield the pairs of which the request with the whole conversation counts all of it.
+
+    Those with calls are left out: an endpoint may keep the tools of an earlier turn.
+    """
     scale = case.run_context.token_scale
     for first, continued, whole in _TWINS:
         counts = input_tokens(case.get(continued)), input_tokens(case.get(whole))
-        said = output_tokens(case.get(first))
-        if scale is None or said is None or counts[0] is None or counts[1] is None:
+        if scale is None or counts[0] is None or counts[1] is None:
             continue
         chained, inline = case.having(continued, whole)
-        if not counts_whole(inline, characters(inline.request)):
+        said = sum(output_tokens(view) or 0 for view in [*case.having(first), *_before(case, chained)])
+        if not counts_whole(inline, characters(inline.request)) or not _only_messages(inline.request.get("input")):
             continue
         fresh = scale.tokens_of(characters({"input": chained.request.get("input")}))
         yield _Twins(chained, inline, (counts[0], counts[1]), said, counts[1] - fresh)
+
+
+def _only_messages(items: Any) -> bool:
+    return isinstance(items, list) and all(get(item, "role") is not None for item in items)
 
 
 def _no_twins(case: CaseView) -> list[Declined]:
@@ -569,7 +589,10 @@ def _no_twins(case: CaseView) -> list[Declined]:
 
 def _has_twins(case: CaseView) -> bool:
     return not case.run_context.forgets and any(
-        is_scaled(case, continued) and is_scaled(case, whole) for _, continued, whole in _TWINS
+        is_scaled(case, continued)
+        and is_scaled(case, whole)
+        and _only_messages(case.having(whole)[0].request.get("input"))
+        for _, continued, whole in _TWINS
     )
 
 
@@ -583,9 +606,9 @@ def forms_of_conversations_count_alike(case: CaseView) -> Iterator[Problem | Dec
     if declined := _no_twins(case):
         yield from declined
         return
-    scale = case.run_context.token_scale
+    scale = case.run_context.token_scale or TokenScale()
     for twins in _twins(case):
-        margin = (scale.slack if scale else 0) + twins.counts[1] // _PART
+        margin = scale.slack + twins.counts[1] // _PART
         if not -margin <= twins.excess <= twins.said + margin:
             kind = "more" if twins.excess > 0 else "fewer"
             yield in_response(
@@ -599,30 +622,50 @@ def forms_of_conversations_count_alike(case: CaseView) -> Iterator[Problem | Dec
             )
 
 
+_MOST: Final = 0.75
+"""The share of the tokens of earlier turns above which a difference is all of them."""
+
+
 @check("USG-22", Subject.CASE, needs=_has_twins)
 def history_is_counted_once(case: CaseView) -> Iterator[Problem | Declined]:
     """Compares the requests of USG-21, if the earlier turns have at least 40 tokens.
 
-    The continued one has the history twice if it has more by three quarters of the history, and by more than the output
-    tokens of the earlier response.
+    The continued one reads the history twice if it has more by three quarters of the history, and by more than the
+    output tokens of the earlier response. It does not read it if it has fewer by three quarters. A third turn does not
+    read the first one if it has fewer than both turns before as `input`, by three quarters of the first.
     """
     if declined := _no_twins(case):
         yield from declined
         return
-    scale = case.run_context.token_scale
+    scale = case.run_context.token_scale or TokenScale()
     for twins in _twins(case):
-        most = max(0.75 * twins.history, twins.said + (scale.slack if scale else 0))
-        if twins.history >= FEWEST and twins.excess > most:
-            yield in_response(
-                twins.continued,
-                f"input_tokens is {quoted(twins.counts[0])}, {quoted(twins.excess)} more than the same conversation "
-                f"has as input ({twins.whole.exchange.id}). Its earlier turns have about {round(twins.history)} "
-                "tokens, so the endpoint reads them twice.",
-                "/usage/input_tokens",
-                expected=f"integer of at most {round(twins.counts[1] + most)}",
-                actual=twins.counts[0],
-                kind=twins.continued.exchange.role,
-            )
+        if twins.history < FEWEST:
+            continue
+        part, whole = _MOST * twins.history, twins.counts[1]
+        turns = [(twins.continued, whole - part, whole + max(part, twins.said + scale.slack))]
+        third = case.get(Role.THIRD) if twins.continued.exchange.role == Role.CHAINED else None
+        if third is not None:
+            new = len(twins.continued.text()) + characters({"input": third.request.get("input")})
+            turns.append((third, whole + scale.per_character * new - part, math.inf))
+        for view, least, most in turns:
+            count = input_tokens(view)
+            if count is not None and not least <= count <= most:
+                yield _reads_wrongly(twins, view, count, least, most)
+
+
+def _reads_wrongly(twins: _Twins, view: ExchangeView, count: int, least: float, most: float) -> Problem:
+    how = "reads this turn more than once" if count > most else "does not read this turn"
+    return in_response(
+        view,
+        f"input_tokens is {quoted(count)}. Two turns of the conversation have {quoted(twins.counts[1])} as input "
+        f"({twins.whole.exchange.id}), about {round(twins.history)} of them in the first turn. So the endpoint {how}.",
+        "/usage/input_tokens",
+        expected=f"integer of at least {round(least)}"
+        if most == math.inf
+        else f"integer from {round(least)} to {round(most)}",
+        actual=count,
+        kind=f"{view.exchange.role} {how}",
+    )
 
 
 class _Later(NamedTuple):

@@ -202,6 +202,7 @@ def twins(chained: int, inline: int = 130, said: int = 2, of: str = TEXT) -> lis
         (155, 2, "warn", "pass"),
         (155, 40, "pass", "pass"),
         (105, 2, "warn", "pass"),
+        (30, 2, "warn", "fail"),
         (245, 2, "warn", "fail"),
         (245, 200, "pass", "pass"),
     ],
@@ -210,6 +211,12 @@ def test_forms_of_a_conversation(chained: int, said: int, alike: str, once: str)
     exchanges = [*controls(), *twins(chained, said=said)]
     assert verdict("USG-21", *exchanges)[0] == alike
     assert verdict("USG-22", *exchanges)[0] == once
+
+
+@pytest.mark.parametrize(("tokens", "status"), [(150, "pass"), (118, "pass"), (40, "fail")])
+def test_a_third_turn_has_the_first(tokens: int, status: str) -> None:
+    third = exchange(Role.THIRD, {"input": HELLO, "previous_response_id": "resp_chained"}, tokens, "c")
+    assert verdict("USG-22", *controls(), *twins(130), third)[0] == status
 
 
 def test_a_short_history_is_not_said_to_be_read_twice() -> None:

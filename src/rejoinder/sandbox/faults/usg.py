@@ -243,7 +243,14 @@ def _conversation_twice(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRe
     return replace(resolved, items=[*history, *resolved.items])
 
 
-@FAULTS.add("history-heard-without-input", "USG-21", hook="resolved")
+@FAULTS.add("only-last-turn-heard", "USG-22", hook="on_store")
+def _one_turn(stored: Stored, _: Store, info: RequestInfo) -> None:
+    """A turn that continues a response gives the model that response and its own input, but no earlier turn."""
+    if info.body.get("previous_response_id"):
+        stored.context = [*stored.input_items, *stored.response["output"]]
+
+
+@FAULTS.add("history-heard-without-input", "USG-21", "USG-22", hook="resolved")
 def _only_answers(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
     """Requests with previous_response_id give the model the earlier output, but not the earlier input."""
     if not resolved.body.get("previous_response_id"):
