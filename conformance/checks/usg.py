@@ -578,7 +578,7 @@ def _twins(case: CaseView) -> Iterator[_Twins]:
 
 
 def _only_messages(items: Any) -> bool:
-    return isinstance(items, list) and all(get(item, "role") is not None for item in items)
+    return isinstance(items, list) and all(isinstance(get(item, "role"), str) for item in items)
 
 
 def _no_twins(case: CaseView) -> list[Declined]:
