@@ -684,7 +684,8 @@ class _Later(NamedTuple):
 def _later_turns(case: CaseView) -> Iterator[_Later]:
     for first, turn in continuations(case):
         instructions = first.request.get("instructions")
-        if isinstance(instructions, str) and turn.request.get("instructions") is None:
+        alike = turn.request.get("tools") in (None, first.request.get("tools"))
+        if isinstance(instructions, str) and turn.request.get("instructions") is None and alike:
             yield _Later(turn, first, instructions, "the instructions of the earlier turn", has=True)
     parent, child, sibling = (case.get(role) for role in (Role.PARENT, Role.CHILD, Role.SIBLING))
     if parent is not None and child is not None and sibling is not None:
@@ -707,8 +708,13 @@ def _weighed(case: CaseView) -> Iterator[tuple[_Later, int]]:
         text = scale.per_character * len(later.text)
         if text < FEWEST or (later.has and not counts_whole(later.before, len(later.text))):
             continue
-        new = scale.per_character * characters({"input": later.turn.request.get("input")})
-        yield later, round(before + said + new + scale.slack + (-text if later.has else text) / 2)
+        new = characters({"input": later.turn.request.get("input")})
+        most = before + scale.per_character * new + (-text if later.has else text) / 2
+        if later.before.request.get("instructions") is not None:
+            # Where there are no instructions, an endpoint may give the model its own, as in the controls.
+            old = characters({"input": later.before.request.get("input")})
+            most = max(most, scale.tokens_of(old + new) + text / 2)
+        yield later, round(most + said + scale.slack)
 
 
 def _has_later_turns(case: CaseView) -> bool:

@@ -43,6 +43,11 @@ CALL_PLACES: Final[Mapping[str, str]] = MappingProxyType(
 DEFINITION_PLACE: Final[Mapping[str, str]] = MappingProxyType({Role.IN_DEFINITION: "the description of a function"})
 """The place of a text in a tool definition."""
 
+SHORT: Final[Mapping[str, str]] = MappingProxyType(
+    {role: role_of(role, "short") for role in (Role.IN_INSTRUCTIONS, Role.IN_SYSTEM, Role.IN_DEVELOPER)}
+)
+"""The roles of requests with a short text where an endpoint may have its own text instead, by the role of the place."""
+
 FEWEST: Final = 40
 """Tokens that a text must have for its count to show anything."""
 
@@ -185,22 +190,30 @@ def miscounted(
 ) -> Iterator[Problem | Declined]:
     """Yield the places at which a text is not counted, or counted twice.
 
-    ``places`` are their names by the roles of the requests that have a text there and nowhere else; ``base`` is the
-    role of the request without it. ``filled`` are the roles of a request with a short text at all places, and with a
-    long one: if the second has all tokens that it should have, no other request was needed. If it was refused, one of
-    the others must have been sent again, and be miscounted again.
+    ``places`` are their names by the roles of the requests that have a long text there and nowhere else; ``base`` is
+    the role of the request without it, for places where :data:`SHORT` names no request with a short text. ``filled``
+    are the roles of a request with a short text at all places, and with a long one: if the second has all tokens that
+    it should have, no other request was needed. If it was refused, one of the others must have been sent again, and be
+    miscounted again.
     """
-    found = {role: growth(case, base, role) for role in places}
+    bases = {role: SHORT.get(role, base) for role in places}
+    found = {role: growth(case, bases[role], role) for role in places}
     together = growth(case, *filled)
     if not any(found.values()) and (together is None or together.is_in_doubt):
         yield Declined("No two requests that differ in one text have input_tokens.")
-    again = growth(case, base, role_of(filled[1], Role.AGAIN))
-    if not (together is not None and together.is_in_doubt) and not (again is not None and again.is_wrong):
+    repeated = role_of(filled[1], Role.AGAIN)
+    again = next((role for role in places if _are_equal(case.get(role), case.get(repeated))), None)
+    confirmed = growth(case, bases[again], repeated) if again is not None else None
+    if not (together is not None and together.is_in_doubt) and not (confirmed is not None and confirmed.is_wrong):
         return
     for role, name in places.items():
         seen = found[role]
         if seen is not None and seen.is_wrong:
-            yield _miscount(case, role, base, name, seen)
+            yield _miscount(case, role, bases[role], name, seen)
+
+
+def _are_equal(first: ExchangeView | None, second: ExchangeView | None) -> bool:
+    return first is not None and second is not None and first.request == second.request
 
 
 def _miscount(case: CaseView, role: str, base: str, name: str, seen: Growth) -> Problem:

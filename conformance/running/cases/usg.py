@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.roles import COUNTED_TEXT, Role, role_of
-from rejoinder.conformance.judging.token_counts import Growth
+from rejoinder.conformance.judging.token_counts import SHORT, Growth
 from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
@@ -63,7 +63,12 @@ def _counted_text(context: CaseContext) -> PlannedCase:
     def when(*, doubted: Callable[[Replies], bool], then: Body) -> Callable[[Replies], Body | None]:
         return lambda replies: then if doubted(replies) else None
 
-    def singly(base: str, filled: tuple[str, str], bodies: Mapping[str, Body]) -> Iterator[RequestSpec]:
+    def singly(
+        base: str, filled: tuple[str, str], at_places: Callable[[str], Mapping[str, Body]]
+    ) -> Iterator[RequestSpec]:
+        bodies = {role: body(**made) for role, made in at_places(FILLER).items()}
+        shorts = {SHORT[role]: body(**made) for role, made in at_places(_SHORT).items() if role in SHORT}
+
         def doubted(replies: Replies) -> bool:
             together = _grown(replies, *filled, copies=len(bodies))
             measured = _input_tokens(replies, base) is not None and _grown(replies, Role.BARE, Role.TEXT) is not None
@@ -71,11 +76,11 @@ def _counted_text(context: CaseContext) -> PlannedCase:
 
         def again(replies: Replies) -> Body | None:
             """Return the first body whose text is not counted once, where only this request shows it."""
-            seen = {role: _grown(replies, base, role) for role in bodies}
+            seen = {role: _grown(replies, SHORT.get(role, base), role) for role in bodies}
             wrong = (bodies[role] for role, grown in seen.items() if grown is not None and grown.is_wrong)
             return next(wrong, None) if _input_tokens(replies, filled[1]) is None else None
 
-        for role, made in bodies.items():
+        for role, made in {**shorts, **bodies}.items():
             yield RequestSpec(role, when(doubted=doubted, then=made))
         yield RequestSpec(role_of(filled[1], Role.AGAIN), again)
 
@@ -100,10 +105,10 @@ def _counted_text(context: CaseContext) -> PlannedCase:
             RequestSpec(Role.TEXT_TWICE, body(input=[*user(FILLER), *user(FILLER), *user(_HELLO)])),
             RequestSpec(Role.MESSAGES, body(**_messages(_SHORT))),
             RequestSpec(Role.MESSAGES_FILLED, body(**_messages(FILLER))),
-            *singly(Role.BARE, messages, {role: body(**made) for role, made in _at_messages(FILLER).items()}),
+            *singly(Role.BARE, messages, _at_messages),
             RequestSpec(Role.CALLS, body(**_calls())),
             RequestSpec(Role.CALLS_FILLED, body(**_calls(FILLER, FILLER, FILLER, [_text(FILLER)]))),
-            *singly(Role.CALLS, calls, {role: body(**made) for role, made in _at_calls(FILLER).items()}),
+            *singly(Role.CALLS, calls, _at_calls),
             RequestSpec(Role.IMAGE, body(input=[{"role": "user", "content": [hello, image]}])),
             RequestSpec(Role.IMAGE_OF_TOOL, of_tool),
             RequestSpec(role_of(Role.IMAGE_OF_TOOL, Role.AGAIN), when(doubted=dropped, then=of_tool)),

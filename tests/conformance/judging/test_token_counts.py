@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from rejoinder.conformance.judgement import judge
 from rejoinder.conformance.judging.exchange_view import ExchangeView
 from rejoinder.conformance.judging.roles import COUNTED_TEXT, Role, role_of
-from rejoinder.conformance.judging.token_counts import CALL_PLACES, DEFINITION_PLACE, MESSAGE_PLACES, measure_scale
+from rejoinder.conformance.judging.token_counts import (
+    CALL_PLACES,
+    DEFINITION_PLACE,
+    MESSAGE_PLACES,
+    SHORT,
+    measure_scale,
+)
 from rejoinder.contract import load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
 
@@ -120,6 +126,8 @@ def test_a_text_at_one_place(
     added = {**body, "instructions": TEXT}
     filled = Role.MESSAGES_FILLED if base == Role.BARE else Role.CALLS_FILLED
     start = [exchange(Role.CALLS, CALL, 10)] if base == Role.CALLS else [exchange(Role.MESSAGES, BARE, 10)]
+    if role in SHORT:
+        start.append(exchange(SHORT[role], BARE, 10))
     singles = [exchange(role, added, 10 + first)]
     if again is not None:
         singles.append(exchange(role_of(filled, Role.AGAIN), added, 10 + again))
@@ -131,6 +139,22 @@ def test_a_text_at_one_place(
         assert message in messages[0]
     else:
         assert (status, messages) == ("pass", [])
+
+
+def test_instructions_may_replace_those_of_the_endpoint() -> None:
+    own = 30
+    long, short = {**BARE, "instructions": TEXT}, {**BARE, "instructions": "Good."}
+    exchanges = controls(own + 10, own + 100, own + 100, own + 190)
+    counts = {SHORT[Role.IN_INSTRUCTIONS]: (short, 15), Role.IN_INSTRUCTIONS: (long, 100)}
+    counts |= {role_of(Role.MESSAGES_FILLED, Role.AGAIN): (long, 100)}
+    exchanges += [exchange(role, body, tokens) for role, (body, tokens) in counts.items()]
+    assert verdict("USG-15", *exchanges)[0] == "pass"
+    assert verdict("USG-23", *exchanges, *next_turn(own + 28))[0] == "pass"
+    assert verdict("USG-23", *exchanges, *next_turn(own + 110))[0] == "fail"
+    # An endpoint with long instructions of its own, which shorter ones replace.
+    exchanges[:4] = controls(510, 600, 600, 690)
+    assert verdict("USG-15", *exchanges)[0] == "pass"
+    assert verdict("USG-23", *exchanges, *next_turn(528))[0] == "declined"
 
 
 def test_texts_at_all_places_need_no_single_requests() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import change_usage, in_response, set_to, unset
 from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
@@ -22,6 +23,11 @@ def _not_cached(usage: Json) -> None:
     details = usage.get("input_tokens_details")
     if isinstance(details, dict):
         usage["input_tokens_details"] = {**details, "cached_tokens": 0}
+
+
+def _has_instructions(resolved: ResolvedRequest) -> bool:
+    given = resolved.body.get("instructions")
+    return bool(given) or any(item.get("role") in ("system", "developer") for item in resolved.items)
 
 
 _COUNTS: Final = (
@@ -119,6 +125,15 @@ FREEDOMS: Final = FreedomList(
         argument="No document says what a prompt says of tools besides their definitions.",
         resolved=lambda resolved, _: replace(
             resolved, template_tokens=resolved.template_tokens + (190 if resolved.body.get("tools") else 0)
+        ),
+    ),
+    Freedom(
+        id="own-instructions-counted",
+        title="Without instructions, the endpoint gives the model its own, which input_tokens counts.",
+        sources=_COUNTS,
+        argument="No document says what a prompt says besides the input.",
+        resolved=lambda resolved, _: replace(
+            resolved, template_tokens=resolved.template_tokens + (0 if _has_instructions(resolved) else 60)
         ),
     ),
     Freedom(
