@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.formats import NOT_JSON, last_text, misfit, wanted_shape
+from rejoinder.conformance.judging.formats import NOT_JSON, declared_parameters, last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.problems import at_event, differing, get, in_exchange, in_response, is_set, quoted
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     TERMINAL,
-    calls,
     crash_kind,
     have_responses,
     is_broken,
@@ -25,6 +23,7 @@ from rejoinder.conformance.judging.turns import (
     state,
     status_code,
     was_cut,
+    whole_calls,
 )
 from rejoinder.fold import ItemTrace, PartTrace
 from rejoinder.formatting import plural
@@ -506,30 +505,15 @@ def text_fits_its_schema(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
-def _whole_calls(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
-    return [
-        (i, item)
-        for i, item in calls(view, "function_call")
-        if item.get("status") in (None, "completed") and isinstance(item.get("arguments"), str)
-    ]
-
-
-@check("ACC-16", Subject.RESPONSE, needs=lambda view: bool(_whole_calls(view)) and not was_cut(view))
+@check("ACC-16", Subject.RESPONSE, needs=lambda view: bool(whole_calls(view)) and not was_cut(view))
 def arguments_are_json(view: ExchangeView) -> Iterator[Problem]:
     """Parses the arguments of every complete function call. Validates them if the tool is strict.
 
     Arguments are not validated if several tools of the request have the name of the call.
     """
-    tools = view.request.get("tools")
-    declared = [tool for tool in (tools if isinstance(tools, list) else ()) if isinstance(tool, dict)]
-    names = Counter(str(tool.get("name")) for tool in declared)
-    strict = {
-        tool.get("name"): tool.get("parameters")
-        for tool in declared
-        if tool.get("strict") is True and isinstance(tool.get("parameters"), dict) and names[str(tool.get("name"))] == 1
-    }
-    for i, item in _whole_calls(view):
-        wrong = misfit(item["arguments"], strict.get(item.get("name")))
+    strict = declared_parameters(view, strict=True)
+    for i, item in whole_calls(view):
+        wrong = misfit(item["arguments"], strict.get(str(item.get("name"))))
         if wrong:
             yield in_response(
                 view,

@@ -19,10 +19,12 @@ from rejoinder.conformance.judging.turns import (
     UNSTABLE,
     are_alike,
     crash_kind,
+    have_responses,
     is_answer,
     is_broken,
     is_server_error,
     reaches_outside,
+    response_of,
     says_model_failed,
     status_code,
     texts_of,
@@ -493,4 +495,26 @@ def bad_requests_to_operations_are_refused(view: ExchangeView) -> Iterator[Probl
             expected="4xx status",
             actual=status,
             kind=f"{view.operation} {wrong_field_of(view.exchange.tags)}".strip(),
+        )
+
+
+def _has_broken_image(case: CaseView) -> bool:
+    """Whether an image was accepted, and one that is none was answered."""
+    return is_answer(status_code(case.get(Role.BROKEN_IMAGE))) and have_responses(case, Role.PLAIN)
+
+
+@check("ERR-18", Subject.CASE, needs=_has_broken_image)
+def broken_images_are_refused(case: CaseView) -> Iterator[Problem]:
+    """A request with an image is sent, and the same with a text in its place, which must not have a completed response.
+
+    The endpoint must accept the image. HTTP-03 and ERR-05 cover server errors.
+    """
+    view = case.get(Role.BROKEN_IMAGE)
+    if view is not None and response_of(view) is not None and get(view.response, "status") == "completed":
+        yield in_response(
+            view,
+            "A request with an image that cannot be decoded has a completed response.",
+            "/status",
+            expected="4xx status or failed",
+            actual="completed",
         )

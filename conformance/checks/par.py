@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
+from rejoinder.conformance.judging.formats import declared_parameters, last_text, wanted_shape
 from rejoinder.conformance.judging.problems import (
     differing,
     get,
@@ -24,6 +25,7 @@ from rejoinder.conformance.judging.turns import (
     UNSTABLE,
     are_alike,
     crash_kind,
+    has_refusal,
     have_responses,
     is_answer,
     is_broken,
@@ -32,12 +34,14 @@ from rejoinder.conformance.judging.turns import (
     retrieved,
     status_code,
     texts_of,
+    was_cut,
+    whole_calls,
 )
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import parse_json
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import ABSENT, Problem
-from rejoinder.validation import Validator
+from rejoinder.validation import Validator, escape_key
 
 _SALTED: Final = (Role.SALTED, Role.SALTED_OTHERWISE)
 # The marks of common chat templates.
@@ -490,3 +494,256 @@ def rendering_agrees(case: CaseView) -> Iterator[Problem]:
     if count != used:
         message = f"The rendered prompt has {count} tokens, but usage.input_tokens is {used}."
         yield in_exchange(view, message, "/token_ids", expected=used, actual=count)
+
+
+def _orders(schema: Any, value: Any, pointer: str = "") -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield pointer, expected and actual order of the keys of each object that the schema names several keys of."""
+    properties = get(schema, "properties")
+    if isinstance(properties, dict) and isinstance(value, dict):
+        expected, actual = (
+            [name for name in properties if name in value],
+            [name for name in value if name in properties],
+        )
+        if len(expected) > 1:
+            yield pointer, expected, actual
+        for name in expected:
+            yield from _orders(properties[name], value[name], f"{pointer}/{escape_key(name)}")
+    elif isinstance(value, list):
+        for place, one in enumerate(value):
+            yield from _orders(get(schema, "items"), one, f"{pointer}/{place}")
+
+
+def _echoed_orders(schema: Any, echo: Any, pointer: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield pointer, expected and actual order of the keys of each ``properties`` of a schema and of its echo."""
+    if isinstance(schema, dict) and isinstance(echo, dict):
+        if pointer.endswith("/properties"):
+            both = [name for name in schema if name in echo]
+            if len(both) > 1:
+                yield pointer, both, [name for name in echo if name in schema]
+        for name, inner in schema.items():
+            yield from _echoed_orders(inner, echo.get(name), f"{pointer}/{escape_key(name)}")
+
+
+def _key_orders(view: ExchangeView) -> Iterator[tuple[str, list[str], list[str], str]]:
+    """Yield pointer, expected order, actual order and kind of every object of strict output and of echoed schemas."""
+    schema = wanted_shape(view)
+    if schema is not None:
+        for inner, expected, actual in _orders(schema, _parsed(last_text(view))):
+            yield "/output", expected, actual, f"text{_placeless(inner)}"
+    strict = declared_parameters(view, strict=True)
+    for i, item in [] if was_cut(view) else whole_calls(view):
+        for inner, expected, actual in _orders(strict.get(str(item.get("name"))), _parsed(item["arguments"])):
+            yield f"/output/{i}/arguments", expected, actual, f"arguments{_placeless(inner)}"
+    for pointer, sent, echo in _echoed_schemas(view):
+        for inner, expected, actual in _echoed_orders(sent, echo, pointer):
+            yield inner, expected, actual, "echo"
+
+
+def _parsed(text: str) -> Any:
+    return parse_json(text.encode("utf-8", "replace"))
+
+
+def _placeless(pointer: str) -> str:
+    return "".join(f"/{part}" for part in pointer.split("/")[1:] if not part.isdigit())
+
+
+def _echoed_schemas(view: ExchangeView) -> Iterator[tuple[str, Any, Any]]:
+    """Yield pointer, sent and echoed value of the schemas in a response object: of the text format and of tools."""
+    path = ("text", "format", "schema")
+    yield "/text/format/schema", get(view.request, *path), get(view.response, *path)
+    sent, echo = view.request.get("tools"), get(view.response, "tools")
+    if isinstance(sent, list) and isinstance(echo, list) and len(sent) == len(echo):
+        for place, (one, other) in enumerate(zip(sent, echo, strict=True)):
+            yield f"/tools/{place}/parameters", get(one, "parameters"), get(other, "parameters")
+
+
+@check("PAR-16", Subject.RESPONSE, needs=lambda view: any(True for _ in _key_orders(view)))
+def keys_keep_their_order(view: ExchangeView) -> Iterator[Problem]:
+    """The keys of strict output and arguments are compared with the order of `properties` in the schema.
+
+    So are the keys of `properties` in the schemas that the response object repeats.
+    """
+    for pointer, expected, actual, kind in _key_orders(view):
+        if expected != actual:
+            what = "The echoed schema" if kind == "echo" else "The output" if pointer == "/output" else "The call"
+            message = f"{what} has the keys in another order than the schema."
+            yield in_response(view, message, pointer, expected=expected, actual=actual, kind=kind)
+
+
+_EFFORTFUL: Final = (Role.EFFORT_HIGH, role_of(Role.EFFORT_HIGH, Role.AGAIN))
+_EFFORTLESS: Final = (Role.EFFORT_NONE, role_of(Role.EFFORT_NONE, Role.AGAIN))
+
+
+def _reasoned(view: ExchangeView) -> str:
+    """Return what shows that the model reasoned, as the object of a sentence; empty where nothing does."""
+    if any(item.get("type") == "reasoning" for item in view.output):
+        return "a reasoning item"
+    if any(event.type.startswith("response.reasoning") for event in view.events):
+        return "reasoning events"
+    count = get(view.response, "usage", "output_tokens_details", "reasoning_tokens")
+    return plural(count, "reasoning token") if is_integer(count) and count > 0 else ""
+
+
+@check("PAR-17", Subject.CASE, needs=lambda case: have_responses(case, *_EFFORTFUL, *_EFFORTLESS))
+def effort_none_ends_reasoning(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt is sent twice with effort "high" and twice with "none", once of these streamed.
+
+    A problem if both responses with "none" have reasoning, and both with "high".
+    """
+    if not all(_reasoned(view) for view in case.having(*_EFFORTFUL)):
+        yield Declined('The responses with reasoning effort "high" show no reasoning.')
+        return
+    views = case.having(*_EFFORTLESS)
+    found = [_reasoned(view) for view in views]
+    if all(found):
+        message = f'The response has {found[-1]}, although reasoning.effort is "none".'
+        yield in_response(views[-1], message, "/output", expected="no reasoning", actual=found[-1])
+
+
+_FIRST_WORDS: Final = 3
+"""How many words of texts are compared. Rounding in an engine parts texts later."""
+
+_FREE: Final = tuple(role_of(Role.FREE, n) for n in (1, 2))
+
+
+def _openings(case: CaseView, *roles: str) -> list[str]:
+    """Return the first words of the responses in these roles that have any."""
+    return [" ".join(text.split()[:_FIRST_WORDS]) for text in texts_of(case, *roles) if text.strip()]
+
+
+def _are_all_different(case: CaseView, *roles: str) -> bool:
+    """Return whether no two of the responses begin alike, though two at temperature 1 show that they can."""
+    found = _openings(case, *roles)
+    return len(found) == len(roles) and len(set(found)) == len(roles)
+
+
+def _unaffected(name: str) -> Declined:
+    return Declined(f"The model's responses at temperature 1 do not differ, so no effect of {name} was seen.")
+
+
+@check("PAR-18", Subject.CASE, needs=lambda case: len(_openings(case, *_SURE, *_FREE)) == len((*_SURE, *_FREE)))
+def temperature_has_its_effect(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt for random words is sent three times at temperature 0 and twice at temperature 1.
+
+    Two of the three texts must have the same first three words. Tested if the texts at temperature 1 differ.
+    """
+    if len(set(_openings(case, *_FREE))) < len(_FREE):
+        yield _unaffected("temperature")
+    elif _are_all_different(case, *_SURE):
+        (view,) = case.having(_SURE[-1])
+        yield in_response(
+            view,
+            "Three responses at temperature 0 begin with different words.",
+            "/output",
+            expected=texts_of(case, _SURE[0])[0],
+            actual=view.text(),
+        )
+
+
+_NUCLEUS: Final = _drawn(Role.NUCLEUS)
+
+
+@check("PAR-19", Subject.CASE, needs=lambda case: len(_openings(case, *_NUCLEUS)) == len(_NUCLEUS))
+def top_p_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined]:
+    """The prompt of PAR-18 is sent three times at temperature 1 with a `top_p` of 0.001.
+
+    Two texts must have the same first three words. Tested if texts at temperature 0 begin alike, and those at
+    temperature 1 without `top_p` do not.
+    """
+    if len(set(_openings(case, *_SURE))) != 1:
+        yield Declined(UNSTABLE)
+    elif len(set(_openings(case, *_FREE))) < len(_FREE):
+        yield _unaffected("top_p")
+    elif _are_all_different(case, *_NUCLEUS):
+        (view,) = case.having(_NUCLEUS[-1])
+        yield in_response(
+            view,
+            "Three responses with a top_p of 0.001 begin with different words.",
+            "/output",
+            expected=texts_of(case, _NUCLEUS[0])[0],
+            actual=view.text(),
+        )
+
+
+def _ranked(view: ExchangeView) -> list[Any]:
+    """Return the logprobs of a response that must have alternatives."""
+    included, count = view.request.get("include"), view.request.get("top_logprobs")
+    if not isinstance(included, list) or "message.output_text.logprobs" not in included:
+        return []
+    if not is_integer(count) or count < 1:
+        return []
+    return [
+        entry for _, part in view.text_parts() if isinstance(part.get("logprobs"), list) for entry in part["logprobs"]
+    ]
+
+
+@check("PAR-20", Subject.RESPONSE, needs=lambda view: bool(_ranked(view)))
+def logprobs_have_alternatives(view: ExchangeView) -> Iterator[Problem]:
+    """Responses with logprobs are searched for alternatives, if the request has `top_logprobs` of 1 or more."""
+    entries = _ranked(view)
+    if not any(get(entry, "top_logprobs") not in (ABSENT, None, []) for entry in entries):
+        yield in_response(
+            view,
+            f"No token has alternatives, although top_logprobs is {view.request['top_logprobs']}.",
+            "/output",
+            expected="non-empty top_logprobs",
+            actual=get(entries[0], "top_logprobs"),
+        )
+
+
+def _is_json_wanted(view: ExchangeView) -> bool:
+    """Whether a completed response must be JSON: the format says so, and the prompt, which some models need."""
+    wanted = get(view.request, "text", "format", "type") == "json_object"
+    spoken = view.request.get("input")
+    return wanted and "json" in str(spoken).lower() and not was_cut(view) and not has_refusal(view)
+
+
+@check("PAR-21", Subject.RESPONSE, needs=lambda view: _is_json_wanted(view) and bool(last_text(view)))
+def json_mode_returns_json(view: ExchangeView) -> Iterator[Problem]:
+    """The text of each completed response is parsed, if the input of the request mentions JSON."""
+    text = last_text(view)
+    if not isinstance(_parsed(text), dict):
+        message = 'The output is not a JSON object, although text.format is "json_object".'
+        yield in_response(view, message, "/output", expected="JSON object", actual=text)
+
+
+_TERSE: Final = (Role.TERSE, role_of(Role.TERSE, Role.AGAIN))
+_WORDY: Final = (Role.WORDY, role_of(Role.WORDY, Role.AGAIN))
+
+
+@check("PAR-22", Subject.CASE, needs=lambda case: have_responses(case, *_TERSE, *_WORDY))
+def verbosity_has_its_effect(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt at temperature 0 is sent twice with `text.verbosity` "low" and twice with "high".
+
+    Tested if each pair has the same text. The texts of the pairs must differ.
+    """
+    if not are_alike(case, *_TERSE) or not are_alike(case, *_WORDY):
+        yield Declined(UNSTABLE)
+        return
+    (view,) = case.having(_WORDY[-1])
+    if view.text() == texts_of(case, *_TERSE)[0]:
+        message = 'The text is the same with verbosity "low" and "high".'
+        yield in_response(view, message, "/output", expected="effect of verbosity", actual=view.text())
+
+
+def _summed_up(case: CaseView) -> list[ExchangeView]:
+    """Return the completed responses with reasoning items to requests for a detailed summary."""
+    wanted = [view for view in case.views if get(view.request, "reasoning", "summary") == "detailed"]
+    return [
+        view
+        for view in wanted
+        if get(view.response, "status") == "completed" and any(item.get("type") == "reasoning" for item in view.output)
+    ]
+
+
+@check("PAR-23", Subject.CASE, needs=lambda case: len(_summed_up(case)) > 1)
+def summaries_are_there(case: CaseView) -> Iterator[Problem]:
+    """A prompt with `reasoning.summary` "detailed" is sent with and without streaming. A problem if both completed
+    responses have reasoning items and no summary.
+    """
+    views = _summed_up(case)
+    reasoning = [item for view in views for item in view.output if item.get("type") == "reasoning"]
+    if not any(item.get("summary") for item in reasoning):
+        message = 'No reasoning item has a summary, although reasoning.summary is "detailed".'
+        actual = reasoning[-1].get("summary", ABSENT)
+        yield in_response(views[-1], message, "/output", expected="non-empty summary", actual=actual)

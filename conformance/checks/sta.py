@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.controls import takes_lists
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import differing, get, in_exchange, is_what
+from rejoinder.conformance.judging.problems import differing, get, in_exchange, is_integer, is_what
 from rejoinder.conformance.judging.recall import (
     forgotten,
     text_without,
@@ -975,6 +975,17 @@ def compacted_turns_are_known(case: CaseView) -> Iterator[Problem | Declined]:
     yield from forgotten(case, Role.AFTER_COMPACTION, word, message)
 
 
+@check("STA-32", Subject.CASE, needs=lambda case: _resumed(case) and have_responses(case, Role.AFTER_COMPACTION))
+def compacted_items_are_known(case: CaseView) -> Iterator[Problem | Declined]:
+    """As STA-27, with a canary in an assistant message, which the compaction item replaces."""
+    word = canary_of(case, "cobalt")
+    if not word or not says(case.get(Role.INLINE), word):
+        yield cannot_repeat()
+        return
+    message = "The model does not know what the compaction item replaces. Without compaction it does."
+    yield from forgotten(case, Role.AFTER_COMPACTION, word, message)
+
+
 def _compacts_by_id(case: CaseView) -> bool:
     view = case.get(Role.UNKNOWN)
     return bool(_compacted(case)) and view is not None and view.operation == "compact" and is_answer(status_code(view))
@@ -1090,3 +1101,88 @@ def included_fields_are_there(case: CaseView) -> Iterator[Problem]:
                 actual=next(iter(fields(retrieved(views[0]))), ABSENT),
                 kind=value,
             )
+
+
+def _listing(case: CaseView) -> tuple[ExchangeView, list[tuple[dict[str, Any], dict[str, Any]]]] | None:
+    """Return the list of the input items of a response, and each item as it was sent and as it is listed.
+
+    ``None`` without a list that has one item for each that was sent.
+    """
+    first, view = case.get(Role.FIRST), case.get(Role.ASCENDING)
+    page = _page(view)
+    sent, listed = _objects(_items(first)), _objects(get(page, "data"))
+    if view is None or response_of(first) is None or not sent or len(sent) != len(listed):
+        return None
+    return view, list(zip(sent, listed, strict=True))
+
+
+_REPLACED: Final = ("id", "status")
+"""Fields of items that an endpoint may set itself."""
+_ON_DEMAND: Final = ("image_url", "file_id", "file_data", "results", "outputs", "logprobs", "encrypted_content")
+"""Fields that an endpoint may leave out unless ``include`` names them."""
+
+
+def _lost(sent: Any, listed: Any, pointer: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield pointer, sent and listed value of what differs; what was only added does not, nor null that is absent."""
+    if isinstance(sent, dict) and isinstance(listed, dict):
+        for name, value in sent.items():
+            if name not in _ON_DEMAND and not (value in (None, []) and listed.get(name) in (None, [])):
+                yield from _lost(value, listed.get(name, ABSENT), f"{pointer}/{name}")
+    elif isinstance(sent, list) and isinstance(listed, list) and len(sent) == len(listed):
+        for place, (one, other) in enumerate(zip(sent, listed, strict=True)):
+            yield from _lost(one, other, f"{pointer}/{place}")
+    elif isinstance(sent, str) and isinstance(listed, list) and len(listed) == 1:
+        yield from _lost(sent, get(listed[0], "text"), pointer)
+    elif sent != listed:
+        yield pointer, sent, listed
+
+
+@check("STA-31", Subject.CASE, needs=lambda case: _listing(case) is not None)
+def listed_items_are_whole(case: CaseView) -> Iterator[Problem]:
+    """Each field of an input item is compared with that of the listed item, except `id`, `status` and what `include`
+    adds. Fields that the dialect lacks for the type of the item are not compared.
+    """
+    found = _listing(case)
+    assert found is not None
+    view, pairs = found
+    for place, (sent, listed) in enumerate(pairs):
+        known = view.dialect.without_unknown_fields({"type": "message", **sent} if "role" in sent else sent)
+        for name in [name for name in sent if name in known and name not in _REPLACED]:
+            for pointer, before, after in _lost(sent[name], listed.get(name, ABSENT), f"/{name}"):
+                kind = "".join(f"/{part}" for part in pointer.split("/")[1:] if not part.isdigit())
+                message = f"The listed item {is_what(after)} at {pointer}, which the request sets."
+                yield in_exchange(view, message, f"/data/{place}{pointer}", expected=before, actual=after, kind=kind)
+
+
+def _overflowing(case: CaseView) -> list[ExchangeView]:
+    """Return the answered requests with more words than the context has tokens."""
+    views = case.having(Role.OVERFLOWING, role_of(Role.OVERFLOWING, Role.AGAIN))
+    return [view for view in views if is_answer(status_code(view))]
+
+
+@check("STA-12", Subject.CASE, needs=lambda case: bool(_overflowing(case)) and have_responses(case, Role.CONTROL))
+def overflow_is_refused(case: CaseView) -> Iterator[Problem | Declined]:
+    """`truncation` "disabled" is sent with a short input, and with more words than `GET /v1/models` lists as context.
+
+    Any 4xx to the second is correct, and a response that fails. A word has at least one token, so a response with fewer
+    `input_tokens` than words was cut; two such responses are a problem. Tested if the endpoint lists a context of at
+    most 40,000 tokens.
+    """
+    cut = []
+    for view in _overflowing(case):
+        response, words = response_of(view), len(str(get(view.request, "input", 0, "content")).split())
+        count = get(response, "usage", "input_tokens")
+        if response is None or state(response) == "failed":
+            return
+        if not is_integer(count):
+            yield Declined("The response has no input_tokens, so it does not show whether the input was cut.")
+            return
+        if count >= words:
+            return
+        cut.append((view, count, words))
+    if len(cut) > 1:
+        view, count, words = cut[-1]
+        message = f'An input of {words} words was cut to {count} tokens, although truncation is "disabled".'
+        yield in_exchange(
+            view, message, "/usage/input_tokens", expected=f"4xx status or at least {words}", actual=count
+        )

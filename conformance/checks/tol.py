@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
 from rejoinder.conformance.judging.controls import takes_lists
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import get, in_exchange, in_response
+from rejoinder.conformance.judging.formats import declared_parameters
+from rejoinder.conformance.judging.problems import get, in_exchange, in_response, is_integer, is_number
 from rejoinder.conformance.judging.recall import answers_to, text_with
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import INSTRUCTIONS_ANYWHERE, Role, role_of
@@ -26,8 +27,11 @@ from rejoinder.conformance.judging.turns import (
     says,
     status_code,
     was_cut,
+    whole_calls,
 )
 from rejoinder.contract import load_dialect
+from rejoinder.formatting import plural
+from rejoinder.model.exchange import parse_json
 from rejoinder.model.verdict import ABSENT, Problem
 
 CLIENT_CALLS: Final = ("function_call", "custom_tool_call")
@@ -513,3 +517,95 @@ def screenshots_are_taken(case: CaseView) -> Iterator[Problem]:
     """
     (view,) = case.having(Role.SCREENSHOT)
     yield from _rejected(view, "A computer_call_output with a screenshot", "/input")
+
+
+_IS_OF_TYPE: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "integer": is_integer,
+    "number": is_number,
+    "boolean": lambda value: isinstance(value, bool),
+    "array": lambda value: isinstance(value, list),
+    "object": lambda value: isinstance(value, dict),
+}
+"""Tests of JSON values that a string can be taken for."""
+
+
+def _typed_arguments(view: ExchangeView) -> Iterator[tuple[int, str, str, Any]]:
+    """Yield place of the call, name, declared type and value of the arguments of loose tools that are no strings."""
+    loose = declared_parameters(view, strict=False)
+    for i, item in [] if was_cut(view) else whole_calls(view):
+        arguments = parse_json(item["arguments"].encode("utf-8", "replace"))
+        properties = get(loose.get(str(item.get("name"))), "properties")
+        if isinstance(arguments, dict) and isinstance(properties, dict):
+            for name, value in arguments.items():
+                kind = get(properties.get(name), "type")
+                if isinstance(kind, str) and kind in _IS_OF_TYPE:
+                    yield i, name, kind, value
+
+
+@check("TOL-17", Subject.RESPONSE, needs=lambda view: any(True for _ in _typed_arguments(view)))
+def loose_arguments_have_their_types(view: ExchangeView) -> Iterator[Problem]:
+    """A tool without strict has parameters of each type. A string is a problem if it is JSON of the declared type.
+
+    ACC-16 covers strict tools.
+    """
+    for i, name, kind, value in _typed_arguments(view):
+        if isinstance(value, str) and _IS_OF_TYPE[kind](parse_json(value.encode("utf-8", "replace"))):
+            yield in_response(
+                view,
+                f"Argument {name} is a string with JSON of type {kind}.",
+                f"/output/{i}/arguments",
+                expected=kind,
+                actual=value,
+                kind=kind,
+            )
+
+
+_REFERENCES: Final = (
+    (Role.FORMAT_INLINE, Role.FORMAT_REFERENCE, "text.format", "/text/format/schema"),
+    (Role.TOOL_INLINE, Role.TOOL_REFERENCE, "a tool", "/tools/0/parameters"),
+)
+"""The roles of requests with a schema, without and with a local reference, and where it is."""
+
+
+def _referring(case: CaseView) -> list[tuple[ExchangeView, str, str]]:
+    """Return the answered requests with a local reference, whose schema is accepted without it."""
+    return [
+        (view, what, pointer)
+        for control, role, what, pointer in _REFERENCES
+        for view in case.having(role)
+        if have_responses(case, control) and is_answer(status_code(view))
+    ]
+
+
+@check("TOL-18", Subject.CASE, needs=lambda case: bool(_referring(case)))
+def local_references_are_accepted(case: CaseView) -> Iterator[Problem]:
+    """A schema is sent as text format and as parameters of a tool, without and with `$defs` and a local `$ref`.
+
+    An endpoint that accepts the first must accept the second. HTTP-03 covers server errors.
+    """
+    for view, what, pointer in _referring(case):
+        status = status_code(view)
+        if is_refusal(status):
+            message = f"A schema of {what} with a local $ref returned status {status}{_reason(view)}."
+            yield in_exchange(view, message, pointer, expected=200, actual=status, kind=view.exchange.role)
+
+
+_HOSTED: Final = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call", "mcp_call")
+
+
+@check(
+    "TOL-19",
+    Subject.RESPONSE,
+    needs=lambda view: is_integer(view.request.get("max_tool_calls")) and bool(calls(view, *_HOSTED)),
+)
+def hosted_calls_are_limited(view: ExchangeView) -> Iterator[Problem]:
+    """The calls of hosted tools are counted in responses to requests with `max_tool_calls`."""
+    most, made = max(view.request["max_tool_calls"], 0), calls(view, *_HOSTED)
+    if len(made) > most:
+        yield in_response(
+            view,
+            f"The response has {plural(len(made), 'call')} of hosted tools, although max_tool_calls is {most}.",
+            f"/output/{made[most][0]}",
+            expected=f"at most {plural(most, 'call')}",
+            actual=len(made),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import ExchangeView
@@ -28,6 +29,23 @@ def wanted_shape(view: ExchangeView) -> dict[str, Any] | None:
     ):
         return None
     return None if was_cut(view) or has_refusal(view) else schema
+
+
+def declared_parameters(view: ExchangeView, *, strict: bool) -> dict[str, dict[str, Any]]:
+    """Return the parameters of the function tools that are strict, or of those that are not, by name.
+
+    Tools without parameters and those that share a name with another are left out.
+    """
+    tools = view.request.get("tools")
+    declared = [tool for tool in (tools if isinstance(tools, list) else ()) if isinstance(tool, dict)]
+    names = Counter(str(tool.get("name")) for tool in declared)
+    return {
+        str(tool.get("name")): tool["parameters"]
+        for tool in declared
+        if (tool.get("strict") is True) is strict
+        and isinstance(tool.get("parameters"), dict)
+        and names[str(tool.get("name"))] == 1
+    }
 
 
 def last_text(view: ExchangeView) -> str:

@@ -41,6 +41,7 @@ class Role(StrEnum):
     SURE = "sure"
     GREEDY = "greedy"
     PUSHED = "pushed"
+    BROKEN_IMAGE = "broken-image"
 
     # USG
     COUNT = "count"
@@ -109,6 +110,10 @@ class Role(StrEnum):
     LIST_OUTPUT_AGAIN = "list-output-again"
     SCREENSHOT = "screenshot"
     ACTION = "action"
+    FORMAT_INLINE = "format-inline"
+    FORMAT_REFERENCE = "format-reference"
+    TOOL_INLINE = "tool-inline"
+    TOOL_REFERENCE = "tool-reference"
 
     # STA
     UNSTORED = "unstored"
@@ -180,6 +185,8 @@ class Role(StrEnum):
     GET_ENCRYPTED = "get-encrypted"
     GET_LOGPROBS = "get-logprobs"
     LISTED_IMAGE = "listed-image"
+    MODELS = "models"
+    OVERFLOWING = "overflowing"
 
     # MEM
     OSLO = "oslo"
@@ -199,6 +206,11 @@ class Role(StrEnum):
     PENALISED = "penalised"
     VARIED = "varied"
     MIN_P = "min-p"
+    NUCLEUS = "nucleus"
+    EFFORT_HIGH = "effort-high"
+    EFFORT_NONE = "effort-none"
+    TERSE = "terse"
+    WORDY = "wordy"
     CHOSEN = "chosen"
     MATCHED = "matched"
     PARSED = "parsed"

@@ -170,6 +170,15 @@ def calls(view: ExchangeView, *kinds: str) -> list[tuple[int, dict[str, Any]]]:
     return sorted(found, key=itemgetter(0)) if len(kinds) > 1 else found
 
 
+def whole_calls(view: ExchangeView) -> list[tuple[int, dict[str, Any]]]:
+    """Return place and item of the function calls of the output that are complete."""
+    return [
+        (i, item)
+        for i, item in calls(view, "function_call")
+        if item.get("status") in (None, "completed") and isinstance(item.get("arguments"), str)
+    ]
+
+
 def has_refusal(view: ExchangeView) -> bool:
     """Return whether the model refused to answer."""
     return any(part.get("type") == "refusal" for _, part in view.content_parts())

@@ -26,7 +26,7 @@ _VOTE: Final[Mapping[str, Any]] = {
     "type": "json_schema",
     "name": "vote",
     "strict": True,
-    "schema": closed({"choice": {"enum": ["heron", "otter"]}, "sure": {"type": "boolean"}}),
+    "schema": closed({"sure": {"type": "boolean"}, "choice": {"enum": ["heron", "otter"]}}),
 }
 
 
@@ -53,7 +53,7 @@ def _common(context: CaseContext) -> Iterator[PlannedCase]:
         "A prompt with reasoning effort low.",
         body(input=user("Is 91 a prime number?"), reasoning={"effort": "low", "summary": "auto"}, max_output_tokens=64),
     )
-    city = strict_format(closed({"city": {"type": "string"}, "country": {"type": "string"}}))
+    city = strict_format(closed({"country": {"type": "string"}, "city": {"type": "string"}}))
     yield plain_and_streamed(
         "content.json-schema",
         "Output that follows a JSON Schema.",

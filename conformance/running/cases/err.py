@@ -14,7 +14,6 @@ from typing import Any, Final
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     ROOMY,
-    TINY,
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
@@ -79,8 +78,6 @@ _FAULTS: Final[Mapping[str, FaultKind]] = {
 LARGEST: Final = 20_000
 """Characters in the largest text that is sent to see whether it is refused or taken."""
 
-# A token that every vocabulary has (those before it may be bytes), pushed so hard that nothing else can be said.
-_PUSHED: Final = {"300": 100}
 # Raw bodies in which no lenient parser could find a request.
 _BROKEN: Final = frozenset(
     f"raw.{name}"
@@ -156,8 +153,6 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     if plan == "full":
         yield from _others(context)
         yield from _encrypted(context)
-        if {"top_k", "logit_bias"} <= context.dialect.parameters:
-            yield _sampled(context)
         if "previous_input_messages" in context.dialect.parameters:
             yield slot_case(context, _earlier_messages())
         yield slot_case(context, _prompt())
@@ -385,21 +380,6 @@ def _encrypted(context: CaseContext) -> Iterator[PlannedCase]:
         "echo.encrypted-reasoning",
         "Encrypted reasoning in include is returned, or the request is refused.",
         {**body, "max_output_tokens": ROOMY},
-    )
-
-
-def _sampled(context: CaseContext) -> PlannedCase:
-    body = context.body(input=user("Write down a few words that come to your mind."), max_output_tokens=2 * TINY)
-    greedy = {**body, "temperature": 1, "top_k": 1}
-    sure = {**body, "temperature": 0}
-    return PlannedCase(
-        "parameters.sampling",
-        "A prompt at temperature 0, with top_k 1 at temperature 1, and with a logit_bias for one token.",
-        (
-            *(RequestSpec(role_of(Role.SURE, n), sure) for n in (1, 2, 3)),
-            *(RequestSpec(role_of(Role.GREEDY, n), greedy) for n in (1, 2, 3)),
-            RequestSpec(Role.PUSHED, {**sure, "logit_bias": _PUSHED}),
-        ),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from rejoinder.conformance.judging.roles import Role
@@ -11,6 +13,7 @@ from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
+    RequestSpec,
     greeting,
     liveness_request,
     plain_and_streamed,
@@ -20,6 +23,8 @@ from rejoinder.conformance.running.case import (
 )
 from rejoinder.contract.examples import HOSTED_CALLS, IMAGE_URL
 from rejoinder.model.tags import Tag, wrong_field
+
+_NO_IMAGE: Final = f"data:image/png;base64,{base64.b64encode(b'This text is no image. ' * 8).decode()}"
 
 _ODD_SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -94,8 +99,19 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
         {"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"},
     ]
     elsewhere = [image[0], {**image[1], "image_url": "https://images.invalid/none.png"}]
-    yield plain_and_streamed(
-        "content.image", "An image as a data URL.", body(input=[{"role": "user", "content": image}])
+    broken = [image[0], {**image[1], "image_url": _NO_IMAGE}]
+    seen = plain_and_streamed(
+        "content.image",
+        "An image as a data URL, and a text in its place.",
+        body(input=[{"role": "user", "content": image}]),
+    )
+    unseen = RequestSpec(Role.BROKEN_IMAGE, body(input=[{"role": "user", "content": broken}]), (Tag.EDGE,))
+    yield replace(seen, requests=(*seen.requests, unseen))
+    limited = [*user("Find Oslo."), *HOSTED_CALLS, *user("What did you find?")]
+    yield single(
+        "content.max-tool-calls",
+        "Several hosted tool calls in the input with a max_tool_calls of 1.",
+        body(input=limited, max_tool_calls=1, max_output_tokens=ROOMY),
     )
     yield plain_and_streamed(
         "content.image-address",

@@ -11,6 +11,7 @@ from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     LONG,
     ROOMY,
+    TINY,
     CaseContext,
     PlannedCase,
     Replies,
@@ -28,6 +29,11 @@ from rejoinder.model.tags import Tag
 # Caches hold whole blocks of tokens, so that only a long prompt shows them.
 _LINES: Final = 60
 _TAPS: Final = 40
+_AT_RANDOM: Final = "Write down twelve words that you choose at random."
+_NARROW: Final = 0.001
+"""A top_p that leaves the likeliest token only."""
+# A token that every vocabulary has (those before it may be bytes), pushed so hard that nothing else can be said.
+_PUSHED: Final = {"300": 100}
 # How many of the likeliest tokens a response names at each place.
 _RIVALS: Final = 5
 
@@ -44,6 +50,9 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     """Yield the cases of a plan: only ``full`` has them, and only for the fields that the dialect names."""
     if plan != "full":
         return
+    yield _sampled(context)
+    yield _effortless(context)
+    yield _verbose(context)
     if context.dialect.response["request_id"]:
         yield _taken(context)
     if "cache_salt" in context.dialect.parameters:
@@ -82,6 +91,55 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield single("parameters.response-messages", "A request with enable_response_messages.", body)
 
 
+def _sampled(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user(_AT_RANDOM), max_output_tokens=2 * TINY)
+    sure, free = {**body, "temperature": 0}, {**body, "temperature": 1}
+    narrowed = [*(RequestSpec(role_of(Role.NUCLEUS, n), {**free, "top_p": _NARROW}) for n in (1, 2, 3))]
+    if "top_k" in context.dialect.parameters:
+        narrowed += (RequestSpec(role_of(Role.GREEDY, n), {**free, "top_k": 1}) for n in (1, 2, 3))
+    if "logit_bias" in context.dialect.parameters:
+        narrowed.append(RequestSpec(Role.PUSHED, {**sure, "logit_bias": _PUSHED}))
+    return PlannedCase(
+        "parameters.sampling",
+        "A prompt at temperature 0 and 1, and with each parameter that leaves only the likeliest token.",
+        (
+            *(RequestSpec(role_of(Role.SURE, n), sure) for n in (1, 2, 3)),
+            *(RequestSpec(role_of(Role.FREE, n), free) for n in (1, 2)),
+            *narrowed,
+        ),
+    )
+
+
+def _effortless(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Is 91 a prime number?"), max_output_tokens=4 * ROOMY)
+    high, none = {**body, "reasoning": {"effort": "high"}}, {**body, "reasoning": {"effort": "none"}}
+    return PlannedCase(
+        "parameters.effort-none",
+        "A prompt with reasoning effort high and none, each twice.",
+        (
+            RequestSpec(Role.EFFORT_HIGH, high),
+            RequestSpec(role_of(Role.EFFORT_HIGH, Role.AGAIN), high),
+            RequestSpec(Role.EFFORT_NONE, none),
+            RequestSpec(role_of(Role.EFFORT_NONE, Role.AGAIN), {**none, "stream": True}),
+        ),
+    )
+
+
+def _verbose(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Why does it rain?"), temperature=0, max_output_tokens=LONG)
+
+    def twice(role: str, verbosity: str) -> Iterator[RequestSpec]:
+        said = {**body, "text": {"verbosity": verbosity}}
+        yield RequestSpec(role, said)
+        yield RequestSpec(role_of(role, Role.AGAIN), said)
+
+    return PlannedCase(
+        "parameters.verbosity",
+        "A prompt at temperature 0 with low and high verbosity, each twice.",
+        (*twice(Role.TERSE, "low"), *twice(Role.WORDY, "high")),
+    )
+
+
 def _stopped(context: CaseContext) -> PlannedCase:
     body = context.body(input=user("Count from one to ten, in words."), temperature=0, max_output_tokens=ROOMY)
 
@@ -111,8 +169,7 @@ def _stopped(context: CaseContext) -> PlannedCase:
 
 
 def _drawn(context: CaseContext, field: str, role: str, value: float) -> PlannedCase:
-    prompt = user("Write down twelve words that you choose at random.")
-    body = context.body(input=prompt, max_output_tokens=ROOMY, temperature=1)
+    body = context.body(input=user(_AT_RANDOM), max_output_tokens=ROOMY, temperature=1)
     return PlannedCase(
         f"parameters.{field.replace('_', '-')}",
         f"A prompt at temperature 0, at temperature 1, and at temperature 1 with {field}.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
-from rejoinder.conformance.judging.problems import get
+from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     LONG,
@@ -34,7 +34,7 @@ from rejoinder.conformance.running.case import (
 from rejoinder.conformance.running.cases.usg import FILLER
 from rejoinder.conformance.running.operations import end_of_conversation, in_conversation
 from rejoinder.contract.examples import IMAGE_URL
-from rejoinder.model.tags import sent_for
+from rejoinder.model.tags import Tag, sent_for
 
 # A form that holds the answer back from repeating what it was told.
 _OK: Final[Mapping[str, Any]] = {
@@ -94,6 +94,16 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield _continued(context)
         yield from _compaction(context)
         yield from _included(context)
+        if context.allows(_phased(context)):
+            yield PlannedCase(
+                "state.input-items-phase",
+                "The input items of a response with a phase of an assistant message.",
+                (
+                    RequestSpec(Role.FIRST, _phased(context)),
+                    stored_request(Role.ASCENDING, Role.FIRST, "input_items", query="order=asc"),
+                ),
+            )
+        yield _overflow(context)
 
 
 def _storage(context: CaseContext) -> Iterator[PlannedCase]:
@@ -646,7 +656,7 @@ def _compaction(context: CaseContext) -> Iterator[PlannedCase]:
     model = context.named_model
     if model is None or "compact" not in context.dialect.operations:
         return
-    question = user("What is the code word? Answer with the code word only.")
+    question = user("What are the code words? Answer with all code words only.")
 
     def compacted(**fields: Any) -> dict[str, Any]:
         return {"model": model, **fields}
@@ -659,28 +669,33 @@ def _compaction(context: CaseContext) -> Iterator[PlannedCase]:
         output = get(reply.json(), "output") if reply is not None and reply.ok else None
         return _greedy_body(context, input=[*output, *question]) if isinstance(output, list) and output else None
 
-    def again(word: str) -> Callable[[Replies], dict[str, Any] | None]:
+    def again(words: Sequence[str]) -> Callable[[Replies], dict[str, Any] | None]:
         def body(replies: Replies) -> dict[str, Any] | None:
-            model_can = _says(replies, Role.INLINE, word) and not _says(replies, Role.AFTER_COMPACTION, word)
-            return resumed(replies) if model_can else None
+            missed = (word for word in words if not _says(replies, Role.AFTER_COMPACTION, word))
+            return resumed(replies) if any(_says(replies, Role.INLINE, word) for word in missed) else None
 
         return body
 
-    def resuming(word: str, inline: Any) -> tuple[RequestSpec, ...]:
+    def resuming(words: Sequence[str], inline: Any) -> tuple[RequestSpec, ...]:
         return (
             RequestSpec(Role.AFTER_COMPACTION, resumed, ()),
             RequestSpec(Role.INLINE, inline, ()),
-            RequestSpec(role_of(Role.AFTER_COMPACTION, Role.AGAIN), again(word), ()),
+            RequestSpec(role_of(Role.AFTER_COMPACTION, Role.AGAIN), again(words), ()),
         )
 
-    word = new_canary("quartz")
-    turns = [*user(f"The code word is {word}."), said("I will remember it."), *user("Good."), said("What is next?")]
+    word, reply = new_canary("quartz"), new_canary("cobalt")
+    turns = [
+        *user(f"The first code word is {word}."),
+        said(f"I will remember it. The second code word is {reply}. Remember it, too."),
+        *user("Good."),
+        said("What is next?"),
+    ]
     yield PlannedCase(
         "state.compacted",
         "A conversation with a canary is compacted, and the output is sent back with a question.",
         (
             RequestSpec(Role.COMPACTED, compacted(input=turns, prompt_cache_key="rejoinder"), (), path=("compact",)),
-            *resuming(word, _greedy_body(context, input=[*turns, *question])),
+            *resuming((word, reply), _greedy_body(context, input=[*turns, *question])),
             RequestSpec(Role.WITHOUT_MODEL, {"input": user("Say hello.")}, (), path=("compact",)),
         ),
     )
@@ -701,7 +716,7 @@ def _compaction(context: CaseContext) -> Iterator[PlannedCase]:
         (
             RequestSpec(Role.FIRST, _greedy_body(context, input=user(opening), text=dict(_OK))),
             RequestSpec(Role.COMPACTED, continued(), (), path=("compact",)),
-            *resuming(other, inline),
+            *resuming((other,), inline),
             RequestSpec(Role.UNKNOWN, continued(unknown_id), (), path=("compact",)),
         ),
     )
@@ -825,3 +840,64 @@ def _text(replies: Replies, role: str) -> str:
 
 def _says(replies: Replies, role: str, word: str) -> bool:
     return word in _text(replies, role)
+
+
+def _phased(context: CaseContext) -> dict[str, Any]:
+    """Return a request whose input has an assistant message with a phase."""
+    said = {"type": "message", "role": "assistant", "content": "Let me look.", "phase": "commentary"}
+    turns = ({"type": "message", **message} for text in ("Where is Oslo?", "And?") for message in user(text))
+    first, last = turns
+    return context.body(input=[first, said, last])
+
+
+_LENGTHS: Final = (
+    ("max_model_len",),
+    ("context_length",),
+    ("context_window",),
+    ("meta", "n_ctx"),
+    ("meta", "n_ctx_train"),
+)
+"""Where servers list the context of a model, in tokens."""
+
+
+def _listed_context(models: Any, model: str | None) -> int | None:
+    """Return the largest context in tokens that a list of models has for a model, or for its first one.
+
+    ``models`` is the body of ``GET /v1/models``. ``None`` where it has no context.
+    """
+    rows = [row for row in data if isinstance(row, dict)] if isinstance(data := get(models, "data"), list) else []
+    row = next((row for row in rows if row.get("id") == model), rows[0] if rows and model is None else None)
+    found = [length for path in _LENGTHS if is_integer(length := get(row, *path)) and length > 0]
+    return max(found, default=None)
+
+
+_WIDEST: Final = 40_000
+"""The largest context, in tokens, that is filled: an input of some 200 KB."""
+_SPARE: Final = 64
+
+
+def _overflow(context: CaseContext) -> PlannedCase:
+    """Return a case that sends more words than the context has tokens, if the endpoint lists the context."""
+    body = context.body(input=user("Say hello."), truncation="disabled")
+
+    def overflowing(replies: Replies) -> dict[str, Any] | None:
+        reply = replies.get(Role.MODELS)
+        length = _listed_context(reply.json(), context.model) if reply is not None and reply.ok else None
+        if length is None or length > _WIDEST:
+            return None
+        return {**body, "input": user(" ".join(["rain"] * (length + _SPARE)))}
+
+    def again(replies: Replies) -> dict[str, Any] | None:
+        reply = replies.get(Role.OVERFLOWING)
+        return overflowing(replies) if reply is not None and reply.ok else None
+
+    return PlannedCase(
+        "state.overflow",
+        "A short input, and more words than the context that GET /v1/models lists, with truncation disabled.",
+        (
+            RequestSpec(Role.CONTROL, body),
+            RequestSpec(Role.MODELS, method="GET", collection="models", tags=()),
+            RequestSpec(Role.OVERFLOWING, overflowing, (Tag.EDGE,)),
+            RequestSpec(role_of(Role.OVERFLOWING, Role.AGAIN), again, (Tag.EDGE,)),
+        ),
+    )

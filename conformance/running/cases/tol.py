@@ -20,10 +20,12 @@ from rejoinder.conformance.running.case import (
     Replies,
     RequestSpec,
     call_outputs,
+    closed,
     completed_output,
     output_of,
     plain_and_streamed,
     single,
+    strict_format,
     user,
 )
 from rejoinder.contract.examples import COMPUTER_TOOL, IMAGE_URL
@@ -56,6 +58,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield from _items(context)
         yield _reversed(context)
         yield _messages(context)
+        yield from _typed(context)
+        yield _referring(context)
 
 
 def _named(context: CaseContext) -> PlannedCase:
@@ -487,3 +491,59 @@ def _answered(items: list[Item]) -> list[Item]:
 def _output_for(call: Item) -> Item:
     kind, output = _OUTPUTS[str(call["type"])]
     return {"type": kind, "call_id": call.get("call_id"), "output": output}
+
+
+_BOOKING: Final[Mapping[str, Any]] = closed(
+    {
+        "seats": {"type": "integer"},
+        "quiet": {"type": "boolean"},
+        "tip": {"type": "number"},
+        "guests": {"type": "array", "items": {"type": "string"}},
+        "address": closed({"city": {"type": "string"}}),
+    }
+)
+"""Parameters of each type of JSON but strings, in no alphabetical order."""
+
+
+def _typed(context: CaseContext) -> Iterator[PlannedCase]:
+    """Yield prompts for a call with arguments of each type, of a strict tool and of one that is not."""
+    tool = {"type": "function", "name": "book_table", "description": "Book a table.", "parameters": _BOOKING}
+    question = "Use book_table for 3 seats in a quiet place in Oslo. Guests: Ada, Bo. Tip: 2.5."
+    for name, strict in (("strict", True), ("loose", False)):
+        yield plain_and_streamed(
+            f"tools.typed-{name}",
+            f"A prompt for a call with arguments of each type, of a tool with strict {str(strict).lower()}.",
+            context.body(
+                input=user(question),
+                tools=[{**tool, "strict": strict}],
+                tool_choice="required",
+                temperature=0,
+                max_output_tokens=LONG,
+            ),
+        )
+
+
+def _referring(context: CaseContext) -> PlannedCase:
+    """Return a case that sends one schema without and with a local reference, as text format and as parameters."""
+    colour = {"enum": ["amber", "umber"]}
+    inline = closed({"colour": colour})
+    reference = {**closed({"colour": {"$ref": "#/$defs/colour"}}), "$defs": {"colour": colour}}
+
+    def formed(role: str, schema: Mapping[str, Any]) -> RequestSpec:
+        form = {"format": strict_format(schema)}
+        return RequestSpec(role, context.body(input=user("Amber or umber?"), text=form, max_output_tokens=ROOMY))
+
+    def called(role: str, schema: Mapping[str, Any]) -> RequestSpec:
+        tool = {"type": "function", "name": "paint", "parameters": schema, "strict": True}
+        return RequestSpec(role, context.body(input=user("Paint it amber."), tools=[tool], max_output_tokens=ROOMY))
+
+    return PlannedCase(
+        "tools.schema-reference",
+        "A schema without and with a local reference, as text format and as parameters of a tool.",
+        (
+            formed(Role.FORMAT_INLINE, inline),
+            formed(Role.FORMAT_REFERENCE, reference),
+            called(Role.TOOL_INLINE, inline),
+            called(Role.TOOL_REFERENCE, reference),
+        ),
+    )

@@ -541,6 +541,24 @@ def unheard(field: str) -> dict[str, Any]:
     return {"request": as_if(**{field: None}), "response": restore}
 
 
+def unheard_in(outer: str, inner: str, value: Any = None) -> dict[str, Any]:
+    """Return the hooks of a field of an object of the request that is taken, repeated and not heard.
+
+    ``value`` is heard in its place.
+    """
+
+    def request(body: Json, _: RequestInfo) -> Json:
+        sent = body.get(outer)
+        return {**body, outer: {**sent, inner: value}} if isinstance(sent, dict) and inner in sent else body
+
+    def restore(response: Json, _: str, info: RequestInfo) -> None:
+        sent = info.body.get(outer)
+        if info.operation == "create" and isinstance(sent, dict) and isinstance(response.get(outer), dict):
+            response[outer] = {**response[outer], **({inner: sent[inner]} if inner in sent else {})}
+
+    return {"request": request, "response": restore}
+
+
 def as_instructions(text: Callable[[RequestInfo], str]) -> dict[str, Any]:
     """Return the hooks that say a text to the model as its instructions, and do not tell."""
 
@@ -559,6 +577,16 @@ def change_texts(change: Callable[[str], str]) -> Change:
                     part["text"] = change(part["text"])
 
     return do
+
+
+def with_strings(arguments: str) -> str:
+    """Return the arguments of a call with all values as strings."""
+    try:
+        values = json.loads(arguments)
+    except ValueError:
+        return arguments  # the call was cut
+    strings = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    return json.dumps(strings, ensure_ascii=False)
 
 
 def change_usage(do: Change) -> ResponseHook:

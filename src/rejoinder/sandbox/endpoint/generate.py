@@ -44,6 +44,8 @@ _STORY_TOKENS: Final = 100
 _PUSH: Final = 100
 _PUSHED_TOKENS: Final = 8
 _HIDDEN_TOKENS: Final = 6
+# With high verbosity, the parrot adds this.
+_VERBOSE: Final = "I said all that I heard."
 _HARMFUL: Final = re.compile(r"\bpipe bombs?\b", re.IGNORECASE)
 _REFUSAL: Final = "I'm sorry, but I can't repeat that."
 _FAILURE: Final = ("server_error", "The model stopped in the middle of the answer.")
@@ -367,9 +369,9 @@ class _Generation:
 
     def _reasons(self) -> bool:
         effort = (self.body.get("reasoning") or {}).get("effort")
-        if self.resolved.always_reasons and effort != "none":
-            return True
-        return effort not in (None, "none") or self.resolved.model.endswith("-reasoning")
+        if effort is not None:
+            return bool(effort != "none")
+        return self.resolved.always_reasons or self.resolved.model.endswith("-reasoning")
 
     def _calls(self, choice: Any, tools: list[Json]) -> list[Json]:
         """Return the tools to call now, in order. Hosted tools are taken, but not carried out."""
@@ -401,7 +403,7 @@ class _Generation:
         pushed = _pushed(self.body.get("logit_bias"))
         if pushed:
             return [_Part(" ".join([f"token{pushed}"] * _PUSHED_TOKENS))]
-        drawn = random_words(self.said, sampled, self.stem) if "seed" in sampled else ""
+        drawn = random_words(self.said, sampled, self.stem)
         if drawn:
             return [_Part(drawn)]
         direct = direct_answer(self.said, self.resolved.items, beside_items(self.body))
@@ -416,6 +418,8 @@ class _Generation:
         parts = [_shortened(part) for part in parts]
         for part in parts:
             part.text = shaped(part.text, sampled)
+        if (self.body.get("text") or {}).get("verbosity") == "high":
+            parts[-1].text += f" {_VERBOSE}"
         return parts
 
     # How to say it
@@ -631,7 +635,8 @@ class _Generation:
             kind = heard.get("type")
             if not isinstance(kind, str) or kind not in _HOSTED or kind not in self.dialect.item_types:
                 continue
-            if kind not in done and _is_whole(heard):
+            most = self.body.get("max_tool_calls")
+            if kind not in done and _is_whole(heard) and (most is None or len(done) < most):
                 done.add(kind)
                 self._hosted_call(kind, heard)
 

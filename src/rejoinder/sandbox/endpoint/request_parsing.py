@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -88,12 +89,29 @@ def check_create(body: Any, dialect: Dialect, models: tuple[str, ...]) -> Json:
             raise _invalid(name, f"must be at least {low:g}" + (f" and at most {high:g}" if high < math.inf else ""))
     _check_metadata(checked.get("metadata") or {})
     _check_tools(checked)
+    _check_images(checked.get("input"))
     for exclusion in dialect.exclusions:
         if exclusion.applies(checked):
             what = f"These values exclude each other: {', '.join(exclusion.text.split())}."
             raise ApiError(400, what, param=exclusion.fields[0], code="invalid_value")
     # In some dialects a request may have no input, which is an empty list to all that follows.
     return checked if checked.get("input") is not None else {**checked, "input": []}
+
+
+_SIGNATURES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+"""How the data of images begins: PNG, JPEG, GIF and WebP."""
+_DATA_URL: Final = re.compile(r"data:image/[\w.+-]+;base64,([A-Za-z0-9+/]{16})")
+
+
+def _check_images(given: Any) -> None:
+    """Raise :class:`ApiError` for an image in a message whose data is whole base64 and no image."""
+    for index, item in enumerate(given if isinstance(given, list) else ()):
+        content = item.get("content")
+        for part in content if isinstance(content, list) else ():
+            url = part.get("image_url") if isinstance(part, dict) and part.get("type") == "input_image" else None
+            start = _DATA_URL.match(url) if isinstance(url, str) else None
+            if start is not None and not base64.b64decode(start[1]).startswith(_SIGNATURES):
+                raise ApiError(400, "The image cannot be decoded.", param=f"input[{index}]", code="invalid_image")
 
 
 def check_operation(operation: Operation, request: Request) -> tuple[Json, Json]:

@@ -19,6 +19,8 @@ _WORDS: Final = (
     *("iris", "jade", "kelp", "larch", "moss", "nettle", "opal", "pine"),
 )
 _DRAWN: Final = 12
+_LEAST_MASS: Final = 0.05
+"""The share of the likeliest word. With a smaller top_p it is the only one left."""
 # Penalties from these on leave a word that was said no chance to be said again.
 _FREQUENCY, _PRESENCE, _REPETITION = 1, 1.5, 2
 _CONSTRAINTS: Final = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
@@ -34,6 +36,8 @@ def random_words(said: str, body: Mapping[str, Any], number: str) -> str:
     if not _RANDOM.search(said):
         return ""
     greedy = body.get("temperature") == 0 or body.get("min_p") == 1 or body.get("top_k") == 1
+    top_p = body.get("top_p")
+    greedy = greedy or (top_p is not None and top_p < _LEAST_MASS)
     seed = body.get("seed")
     source = "" if greedy else number if seed is None else f"seed {seed}"
     drawn = hashlib.blake2s(source.encode(), digest_size=_DRAWN).digest()

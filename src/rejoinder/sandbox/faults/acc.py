@@ -38,6 +38,7 @@ from rejoinder.sandbox.fault import (
     lost,
     of_item,
     only,
+    with_strings,
     without,
 )
 
@@ -354,6 +355,15 @@ def _loose_arguments(response: Json) -> None:
     for item in items_of(response):
         if item["type"] == "function_call" and item["status"] == "completed":
             item["arguments"] = '{"town": 7}'
+
+
+@FAULTS.add("strict-arguments-as-strings", "ACC-16", hook="response", when=PLAIN)
+def _texts_for_types(response: Json, _: str, info: RequestInfo) -> None:
+    """Numbers, booleans, arrays and objects in the arguments of strict tools are strings."""
+    strict = [tool.get("name") for tool in info.body.get("tools") or () if tool.get("strict") is True]
+    for item in items_of(response):
+        if item["type"] == "function_call" and item.get("name") in strict:
+            item["arguments"] = with_strings(item["arguments"])
 
 
 @FAULTS.add("tools-not-streamed", "ACC-17", hook="request", when=STREAMED)

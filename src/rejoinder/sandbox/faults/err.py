@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.sandbox.endpoint.compaction import empty_compaction
 from rejoinder.sandbox.endpoint.reply import ApiError, RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
@@ -14,10 +17,9 @@ from rejoinder.sandbox.fault import (
     ErrorHook,
     Fault,
     FaultList,
-    as_instructions,
+    as_if,
     has_code,
     unheard,
-    with_request_field,
     with_status,
     without,
     without_field,
@@ -171,8 +173,7 @@ FAULTS: Final = FaultList(
         title="top_k is ignored, and responses vary.",
         breaks=("ERR-08",),
         dialects=NORTHSTAR_ONLY,
-        when=with_request_field("top_k"),
-        **as_instructions(lambda info: f"Answer number {info.number}."),
+        request=as_if(top_k=None),
     ),
     Fault(
         id="streamed-refusal-is-422",
@@ -278,3 +279,14 @@ def _any_input(status: int, body: Any, info: RequestInfo) -> tuple[int, Any]:
     if info.operation != "compact" or not has_code(body, "invalid_value"):
         return status, body
     return 200, empty_compaction()
+
+
+@FAULTS.add("broken-image-answered", "ERR-18", hook="parsed")
+def _any_image(body: Json, _: RequestInfo) -> Json:
+    """Images that cannot be decoded are accepted."""
+    text = json.dumps(body)
+    return body if _BROKEN_DATA not in text else json.loads(_BROKEN_URL.sub(IMAGE_URL, text))
+
+
+_BROKEN_DATA: Final = "data:image/png;base64,VGhp"
+_BROKEN_URL: Final = re.compile(rf"{_BROKEN_DATA}[A-Za-z0-9+/=]*")

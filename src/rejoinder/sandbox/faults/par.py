@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.reply import RequestInfo
@@ -9,17 +10,43 @@ from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     NORTHSTAR_ONLY,
     PLAIN,
+    Condition,
     Fault,
     FaultList,
+    answer_format,
     as_if,
     as_instructions,
     at_end,
     change_texts,
+    in_response,
+    items_of,
+    unheard,
+    unheard_in,
     with_request_field,
 )
 
 _MUCH: Final = 64
 _VLLM: Final = ("vllm",)
+
+
+def _effort(info: RequestInfo) -> Any:
+    reasoning = info.body.get("reasoning")
+    return reasoning.get("effort") if isinstance(reasoning, dict) else None
+
+
+def _sorted(value: Any) -> Any:
+    """Return a JSON value with the keys of all objects in alphabetical order."""
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(one) for one in value] if isinstance(value, list) else value
+
+
+def _sorted_text(text: str) -> str:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return json.dumps(_sorted(value), ensure_ascii=False) if isinstance(value, dict) else text
 
 
 FAULTS: Final = FaultList(
@@ -130,6 +157,60 @@ FAULTS: Final = FaultList(
         request=as_if(min_p=None),
     ),
     Fault(
+        id="output-keys-sorted",
+        title="The keys of structured output are in alphabetical order.",
+        breaks=("PAR-16",),
+        when=PLAIN,
+        response=at_end(change_texts(_sorted_text)),
+    ),
+    Fault(
+        id="effort-none-ignored",
+        title='The model reasons with reasoning.effort "none".',
+        breaks=("PAR-17",),
+        when=Condition("only with effort none", lambda info: _effort(info) == "none"),
+        **unheard_in("reasoning", "effort", "low"),
+    ),
+    Fault(
+        id="temperature-ignored",
+        title="temperature is ignored.",
+        breaks=("PAR-18",),
+        **unheard("temperature"),
+    ),
+    Fault(
+        id="top-p-ignored",
+        title="top_p is ignored.",
+        breaks=("PAR-19",),
+        **unheard("top_p"),
+    ),
+    Fault(
+        id="top-logprobs-ignored",
+        title="top_logprobs is ignored.",
+        breaks=("PAR-20",),
+        **unheard("top_logprobs"),
+    ),
+    Fault(
+        id="json-object-ignored",
+        title="The text format json_object is ignored.",
+        breaks=("PAR-21",),
+        not_in=("openresponses",),
+        when=Condition("only with json_object", lambda info: answer_format(info.body) == "json_object"),
+        **unheard_in("text", "format"),
+    ),
+    Fault(
+        id="verbosity-ignored",
+        title="text.verbosity is ignored.",
+        breaks=("PAR-22",),
+        dialects=("openai", "openresponses"),
+        **unheard_in("text", "verbosity"),
+    ),
+    Fault(
+        id="reasoning-summary-ignored",
+        title="reasoning.summary is ignored.",
+        breaks=("PAR-23",),
+        dialects=("openai", "openresponses"),
+        **unheard_in("reasoning", "summary"),
+    ),
+    Fault(
         id="structured-outputs-ignored",
         title="structured_outputs are ignored.",
         breaks=("PAR-13",),
@@ -158,3 +239,19 @@ def _cached(response: Json, _: str, info: RequestInfo) -> None:
     usage = response.get("usage")
     if info.operation == "create" and isinstance(usage, dict) and usage["input_tokens"] > _MUCH:
         usage["input_tokens_details"] = {"cached_tokens": _MUCH, "cache_write_tokens": usage["input_tokens"] - _MUCH}
+
+
+@FAULTS.add("argument-keys-sorted", "PAR-16", hook="response", through=at_end, when=PLAIN)
+def _sorted_arguments(response: Json) -> None:
+    """The keys of the arguments of function calls are in alphabetical order."""
+    for item in items_of(response):
+        if item["type"] == "function_call":
+            item["arguments"] = _sorted_text(item["arguments"])
+
+
+@FAULTS.add("echoed-keys-sorted", "PAR-16", hook="response", through=in_response)
+def _sorted_echo(response: Json) -> None:
+    """The keys of echoed schemas are in alphabetical order."""
+    for name in ("text", "tools"):
+        if name in response:
+            response[name] = _sorted(response[name])

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rejoinder.json_copy import copy_json
 from rejoinder.sandbox.endpoint.compaction import empty_compaction
+from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
@@ -542,3 +543,38 @@ def _imageless(item: Json) -> Json:
         return item
     bare = [{**part, "image_url": None} if part.get("type") == "input_image" else part for part in parts]
     return {**item, "content": bare}
+
+
+@FAULTS.add("compaction-item-unheard", "STA-32", hook="request", dialects=_COMPACTION)
+def _without_compaction(body: Json, _: RequestInfo) -> Json:
+    """Compaction items are accepted, but what they replace does not reach the model."""
+    items = body["input"] if isinstance(body["input"], list) else []
+    kept = [item for item in items if item.get("type") != "compaction"]
+    return {**body, "input": kept} if len(kept) < len(items) else body
+
+
+@FAULTS.add("listed-phase-lost", "STA-31", hook="listing", dialects=("openai",))
+def _without_phase(listing: Json, _: RequestInfo) -> None:
+    """Listed input items have no phase."""
+    listing["data"] = [{name: value for name, value in item.items() if name != "phase"} for item in listing["data"]]
+
+
+_ROOM: Final = 2048
+"""The context of the model that cuts its input, in tokens."""
+
+
+def _lists_context(body: Json, info: RequestInfo) -> None:
+    for model in body.get("data", ()) if info.operation == "models" else ():
+        model["max_model_len"] = _ROOM
+
+
+@FAULTS.add("overflow-cut", "STA-12", hook="resolved", other_reply=_lists_context)
+def _last_words(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    """An input that is longer than the context of the model loses its start."""
+    return replace(resolved, items=[_shortened(item) for item in resolved.items])
+
+
+def _shortened(item: Json) -> Json:
+    content = item.get("content")
+    words = content.split() if isinstance(content, str) else []
+    return {**item, "content": " ".join(words[-_ROOM // 2 :])} if len(words) > _ROOM else item

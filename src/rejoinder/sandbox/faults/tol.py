@@ -10,6 +10,7 @@ from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     CALL_DONE,
     NORTHSTAR_ONLY,
+    PLAIN,
     Change,
     Condition,
     ErrorHook,
@@ -20,9 +21,12 @@ from rejoinder.sandbox.fault import (
     each,
     every_item,
     input_items,
+    items_of,
     only,
     refuse_items,
     set_to,
+    unheard,
+    with_strings,
 )
 
 
@@ -285,3 +289,38 @@ def _developer_late(body: Json, _: RequestInfo) -> Json:
     if len(items) > 1 and items[-1].get("role") == "developer":
         raise ApiError(400, "The last message must be the user's.", param="input", code="invalid_value")
     return body
+
+
+@FAULTS.add("loose-arguments-as-strings", "TOL-17", hook="response", when=PLAIN)
+def _texts_for_types(response: Json, _: str, info: RequestInfo) -> None:
+    """Numbers, booleans, arrays and objects in the arguments of tools that are not strict are strings."""
+    strict = [tool.get("name") for tool in info.body.get("tools") or () if tool.get("strict") is True]
+    for item in items_of(response):
+        if item["type"] == "function_call" and item.get("name") not in strict:
+            item["arguments"] = with_strings(item["arguments"])
+
+
+def _refers(value: Any) -> bool:
+    """Return whether a schema has a local reference."""
+    if isinstance(value, dict):
+        return str(value.get("$ref")).startswith("#/") or any(map(_refers, value.values()))
+    return isinstance(value, list) and any(map(_refers, value))
+
+
+@FAULTS.add("local-references-refused", "TOL-18", hook="request")
+def _no_references(body: Json, _: RequestInfo) -> Json:
+    """Schemas with a local $ref are refused."""
+    for name in ("text", "tools"):
+        if _refers(body.get(name)):
+            raise ApiError(400, "$ref is not supported.", param=name, code="unsupported_value")
+    return body
+
+
+FAULTS.append(
+    Fault(
+        id="max-tool-calls-ignored",
+        title="max_tool_calls is ignored.",
+        breaks=("TOL-19",),
+        **unheard("max_tool_calls"),
+    )
+)

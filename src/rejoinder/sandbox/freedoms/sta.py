@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from rejoinder.sandbox.endpoint.generate import ResolvedRequest
 from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
@@ -75,7 +76,34 @@ def _empty_ids(page: Json, _: RequestInfo) -> None:
         page.update(first_id="", last_id="")
 
 
+_ROOM: Final = 16_384
+"""The context of the model of an endpoint that lists it, in tokens."""
+
+
+def _lists_context(body: Json, info: RequestInfo) -> None:
+    for model in body.get("data", ()) if info.operation == "models" else ():
+        model["max_model_len"] = _ROOM
+
+
+def _within_context(resolved: ResolvedRequest, _: RequestInfo) -> ResolvedRequest:
+    if resolved.input_tokens > _ROOM:
+        what = f"The input has more than {_ROOM} tokens."
+        raise ApiError(400, what, param="input", code="context_length_exceeded")
+    return resolved
+
+
 FREEDOMS: Final = FreedomList(
+    Freedom(
+        id="context-listed",
+        title="The list of models has the context of each model, and the endpoint refuses longer inputs.",
+        sources=(
+            cite("vllm", "ModelCard.max_model_len", "vllm/entrypoints/openai/models/protocol.py"),
+            cite("openai-openapi", "CreateResponse.truncation, disabled"),
+            cite("openresponses", "truncation"),
+        ),
+        other_reply=_lists_context,
+        resolved=_within_context,
+    ),
     Freedom(
         id="nothing-stored",
         title="The endpoint stores no response and says so in store.",
