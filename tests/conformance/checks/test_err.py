@@ -17,6 +17,7 @@ from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.verdict import Status
 from rejoinder.sandbox import Sandbox
 from rejoinder.strategies import EndpointProfile, surely_invalid
 from rejoinder.strategies.sets.invalid import KINDS
@@ -382,3 +383,21 @@ def test_only_other_operations_have_to_refuse(fires: Fires, refusal: Refusal) ->
     assert fires("ERR-17", answered, first, limited, dialect="openai") is True
     assert fires("ERR-17", answered, first, empty, dialect="openai") is True
     assert fires("ERR-17", answered, refused, dialect="openai") is None
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "status"),
+    [
+        (200, 400, Status.PASS),
+        (200, 200, Status.WARN),
+        (400, 200, Status.NOT_APPLICABLE),
+        (200, 429, Status.NOT_APPLICABLE),
+    ],
+)
+def test_broken_images(replied: Callable[..., Exchange], image: int, text: int, status: Status) -> None:
+    exchanges = [
+        replace(replied({}, [], status=code), id=role, role=role)
+        for role, code in (("plain", image), ("broken-image", text))
+    ]
+    [found] = judge(exchanges, "northstar", select="ERR-18")
+    assert found.status is status

@@ -16,6 +16,7 @@ from rejoinder.model.verdict import Status, Verdict
 def told(
     role: str,
     text: str = "Hi.",
+    /,
     *,
     status: int = 200,
     tags: tuple[str, ...] = (),
@@ -307,3 +308,159 @@ def test_a_rendered_prompt(tokens: int, found: Status) -> None:
         ),
     )
     assert verdict("PAR-15", told("first"), rendered, dialect="vllm").status is found
+
+
+ORDER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"zeta": {"type": "string"}, "alpha": {"type": "string"}, "mid": {"type": "string"}},
+    "required": ["zeta", "alpha", "mid"],
+    "additionalProperties": False,
+}
+SORTED = {**ORDER, "properties": {name: ORDER["properties"][name] for name in sorted(ORDER["properties"])}}
+
+
+def shape(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"format": {"type": "json_schema", "name": "answer", "strict": True, "schema": schema}}
+
+
+@pytest.mark.parametrize(
+    ("text", "echo", "found"),
+    [
+        ('{"zeta": "a", "alpha": "b", "mid": "c"}', ORDER, Status.PASS),
+        ('{"alpha": "b", "mid": "c", "zeta": "a"}', ORDER, Status.WARN),
+        ('{"zeta": "a", "alpha": "b", "mid": "c"}', SORTED, Status.WARN),
+        ("no JSON", ORDER, Status.PASS),
+    ],
+)
+def test_keys_keep_their_order(text: str, echo: dict[str, Any], found: Status) -> None:
+    exchange = told("plain", text, text=shape(ORDER), fields={"text": shape(echo)})
+    assert verdict("PAR-16", exchange).status is found
+
+
+def test_an_order_without_a_schema_is_not_tested() -> None:
+    exchange = told("plain", '{"b": 1, "a": 2}', text={"format": {"type": "json_object"}})
+    assert verdict("PAR-16", exchange).status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_arguments_of_strict_tools_keep_their_order(strict: bool) -> None:
+    tool = {"type": "function", "name": "f", "parameters": ORDER, "strict": strict}
+    call = {"type": "function_call", "id": "c", "call_id": "c", "name": "f", "status": "completed"}
+    call["arguments"] = json.dumps({"alpha": "b", "mid": "c", "zeta": "a"})
+    exchange = told("plain", tools=[tool], fields={"output": [call], "tools": [tool]})
+    assert verdict("PAR-16", exchange).status is (Status.WARN if strict else Status.PASS)
+
+
+def thought(role: str, tokens: int, *, effort: str) -> Exchange:
+    usage = {"input_tokens": 1, "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": tokens}}
+    return told(role, fields={"usage": usage}, reasoning={"effort": effort})
+
+
+@pytest.mark.parametrize(
+    ("high", "none", "found"),
+    [
+        ((5, 5), (5, 5), Status.WARN),
+        ((5, 5), (0, 5), Status.PASS),
+        ((5, 5), (0, 0), Status.PASS),
+        ((0, 5), (5, 5), Status.DECLINED),
+    ],
+)
+def test_effort_none_ends_reasoning(high: tuple[int, int], none: tuple[int, int], found: Status) -> None:
+    exchanges = [
+        thought(role, tokens, effort=effort)
+        for effort, counts in (("high", high), ("none", none))
+        for role, tokens in zip((f"effort-{effort}", f"effort-{effort}-again"), counts, strict=True)
+    ]
+    assert verdict("PAR-17", *exchanges).status is found
+
+
+@pytest.mark.parametrize(
+    ("sure", "free", "drawn", "temperature", "top_p"),
+    [
+        ("aaa", "bc", "aaa", Status.PASS, Status.PASS),
+        ("aab", "bc", "aaa", Status.PASS, Status.DECLINED),
+        ("aaa", "bc", "aad", Status.PASS, Status.PASS),
+        ("aaa", "bc", "ade", Status.PASS, Status.WARN),
+        ("abc", "bc", "aaa", Status.WARN, Status.DECLINED),
+        # Without a difference at temperature 1 nothing shows an effect.
+        ("aaa", "aa", "aaa", Status.DECLINED, Status.DECLINED),
+    ],
+)
+def test_sampling(sure: str, free: str, drawn: str, temperature: Status, top_p: Status) -> None:
+    exchanges = [
+        *(told(f"sure-{n}", f"{text} same end", temperature=0) for n, text in enumerate(sure, 1)),
+        *(told(f"free-{n}", f"{text} same end", temperature=1) for n, text in enumerate(free, 1)),
+        *(told(f"nucleus-{n}", f"{text} same end", temperature=1, top_p=0.001) for n, text in enumerate(drawn, 1)),
+    ]
+    assert verdict("PAR-18", *exchanges).status is temperature
+    assert verdict("PAR-19", *exchanges).status is top_p
+
+
+def test_texts_that_part_late_begin_alike() -> None:
+    ends = ("one", "two", "three")
+    sure = [told(f"sure-{n}", f"rain falls down {end}", temperature=0) for n, end in enumerate(ends, 1)]
+    free = [told(f"free-{n}", f"{end} other words", temperature=1) for n, end in enumerate(ends[:2], 1)]
+    assert verdict("PAR-18", *sure, *free).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("entries", "count", "found"),
+    [
+        ([{"token": "Hi.", "logprob": 0.0, "top_logprobs": [{"token": "Hi.", "logprob": 0.0}]}], 2, Status.PASS),
+        ([{"token": "Hi.", "logprob": 0.0, "top_logprobs": []}], 2, Status.WARN),
+        ([{"token": "Hi.", "logprob": 0.0}], 2, Status.WARN),
+        ([{"token": "Hi.", "logprob": 0.0}], 0, Status.NOT_APPLICABLE),
+        ([], 2, Status.NOT_APPLICABLE),
+    ],
+)
+def test_alternatives(entries: list[Any], count: int, found: Status) -> None:
+    part = {"type": "output_text", "text": "Hi.", "annotations": [], "logprobs": entries}
+    message = {"type": "message", "id": "m", "role": "assistant", "content": [part]}
+    wanted = ["message.output_text.logprobs"]
+    exchange = told("plain", fields={"output": [message]}, include=wanted, top_logprobs=count)
+    assert verdict("PAR-20", exchange).status is found
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "found"),
+    [
+        ("Answer in JSON.", '{"a": 1}', Status.PASS),
+        ("Answer in JSON.", "Oslo", Status.FAIL),
+        ("Answer in JSON.", "[1]", Status.FAIL),
+        # Without a prompt for JSON, models need not write any.
+        ("Where is it?", "Oslo", Status.NOT_APPLICABLE),
+    ],
+)
+def test_json_mode(prompt: str, text: str, found: Status) -> None:
+    assert (
+        verdict("PAR-21", told("plain", text, input=prompt, text={"format": {"type": "json_object"}})).status is found
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [
+        ("aa", "bb", Status.PASS),
+        ("aa", "aa", Status.WARN),
+        ("ab", "cc", Status.DECLINED),
+        ("aa", "bc", Status.DECLINED),
+    ],
+)
+def test_verbosity(low: str, high: str, found: Status) -> None:
+    roles = ("terse", "terse-again", "wordy", "wordy-again")
+    exchanges = [told(role, text) for role, text in zip(roles, low + high, strict=True)]
+    assert verdict("PAR-22", *exchanges, dialect="openai").status is found
+
+
+@pytest.mark.parametrize(
+    ("summaries", "found"),
+    [(([], []), Status.WARN), (([], ["S"]), Status.PASS), ((["S"],), Status.NOT_APPLICABLE)],
+)
+def test_summaries(summaries: tuple[list[str], ...], found: Status) -> None:
+    def reply(role: str, texts: list[str]) -> Exchange:
+        summary = [{"type": "summary_text", "text": text} for text in texts]
+        item = {"type": "reasoning", "id": "r", "summary": summary}
+        return told(role, fields={"output": [item]}, reasoning={"summary": "detailed"})
+
+    exchanges = [reply(role, texts) for role, texts in zip(("plain", "again"), summaries, strict=False)]
+    assert verdict("PAR-23", *exchanges, dialect="openai").status is found

@@ -504,3 +504,66 @@ def test_unknown_conversations(status: int, outcome: Status) -> None:
 
     found = verdict("STA-22", talked(change, "state.conversation-unknown"), "openai")
     assert found.status is outcome
+
+
+def test_an_overflow_that_is_cut_is_found() -> None:
+    cut = played("state.overflow", faults=("overflow-cut",))
+    assert verdict("STA-12", cut).status is Status.FAIL
+    # One response that was cut may be chance.
+    assert verdict("STA-12", cut[:-1]).status is Status.PASS
+
+
+def test_an_overflow_needs_a_listed_context() -> None:
+    found = played("state.overflow")
+    assert [exchange.role for exchange in found] == ["control", "models"]
+    assert verdict("STA-12", found).status is Status.NOT_APPLICABLE
+
+
+def test_an_overflow_without_usage_is_declined() -> None:
+    def without_usage(exchange: Exchange) -> Exchange:
+        body = exchange.json()
+        return replace(exchange, chunks=(Chunk(0.0, json.dumps({**body, "usage": None}).encode()),))
+
+    cut = played("state.overflow", without_usage, faults=("overflow-cut",))
+    assert verdict("STA-12", cut).status is Status.DECLINED
+
+
+@pytest.mark.parametrize(
+    ("row", "length"),
+    [
+        ({"max_model_len": 512}, 512),
+        ({"context_length": 512}, 512),
+        ({"meta": {"n_ctx": 256, "n_ctx_train": 512}}, 512),
+        ({"max_model_len": True}, None),
+        ({"max_model_len": 0}, None),
+        ({}, None),
+    ],
+)
+def test_contexts_of_servers(row: dict[str, Any], length: int | None) -> None:
+    body = {"object": "list", "data": [{"id": "other", "max_model_len": 9}, {"id": "parrot", **row}]}
+    context = CaseContext(load_dialect("northstar"), "parrot")
+    case = next(one for one in sta.cases(context, "full") if one.id == "state.overflow")
+    listed = answer(200, body, Request("GET", "/v1/models"))
+    make = case.requests[2].body
+    assert callable(make)
+    sent = make({"models": listed})
+    assert (sent is None) is (length is None)
+    if length is not None:
+        assert len(sent["input"][0]["content"].split()) > length
+
+
+def test_a_phase_that_is_not_listed_is_found() -> None:
+    case = "state.input-items-phase"
+    assert verdict("STA-31", played(case, dialect="openai"), "openai").status is Status.PASS
+    lost = verdict("STA-31", played(case, dialect="openai", faults=("listed-phase-lost",)), "openai")
+    assert lost.status is Status.WARN
+    [finding] = lost.findings
+    assert finding.evidence.expected == "commentary"
+
+
+def test_a_compaction_item_that_the_model_does_not_get_is_found() -> None:
+    case = "state.compacted"
+    assert verdict("STA-32", played(case, dialect="openai"), "openai").status is Status.PASS
+    unheard = played(case, dialect="openai", faults=("compaction-item-unheard",))
+    assert verdict("STA-32", unheard, "openai").status is Status.WARN
+    assert verdict("STA-27", unheard, "openai").status is Status.PASS

@@ -136,3 +136,58 @@ def test_output_items_sent_back_say_nothing_where_no_list_is_answered(replied: C
     assert verdict("TOL-06", first, sent_back(TEXT)).judged == 0
     assert verdict("TOL-06", first, sent_back(TEXT), listed).status is Status.FAIL
     assert verdict("TOL-06", first, sent_back(question), listed).judged == 0
+
+
+BOOKING = {
+    "type": "object",
+    "properties": {"seats": {"type": "integer"}, "quiet": {"type": "boolean"}, "place": {"type": "object"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ('{"seats": 3, "quiet": true, "place": {}}', Status.PASS),
+        ('{"seats": "3"}', Status.WARN),
+        ('{"quiet": "true"}', Status.WARN),
+        ('{"place": "{}"}', Status.WARN),
+        # A string that is no JSON of the type is what the model made of it.
+        ('{"seats": "three"}', Status.PASS),
+        ('{"quiet": "1"}', Status.PASS),
+        ('{"other": "3"}', Status.NOT_APPLICABLE),
+    ],
+)
+def test_loose_arguments(replied: Callable[..., Exchange], arguments: str, status: Status) -> None:
+    tool = {**WEATHER, "parameters": BOOKING, "strict": False}
+    called = {**CALL, "arguments": arguments}
+    assert verdict("TOL-17", replied({"tools": [tool]}, [called])).status is status
+    assert verdict("TOL-17", replied({"tools": [{**tool, "strict": True}]}, [called])).status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("inline", "reference", "status"),
+    [
+        (200, 200, Status.PASS),
+        (200, 400, Status.WARN),
+        (400, 400, Status.NOT_APPLICABLE),
+        (200, 429, Status.NOT_APPLICABLE),
+    ],
+)
+def test_local_references(replied: Callable[..., Exchange], inline: int, reference: int, status: Status) -> None:
+    exchanges = [
+        replace(replied({}, [TEXT], status=code), id=role, role=role)
+        for role, code in (("format-inline", inline), ("format-reference", reference))
+    ]
+    assert verdict("TOL-18", *exchanges).status is status
+
+
+@pytest.mark.parametrize(("most", "status"), [(1, Status.FAIL), (2, Status.PASS), (None, Status.NOT_APPLICABLE)])
+def test_max_tool_calls(replied: Callable[..., Exchange], most: int | None, status: Status) -> None:
+    search = {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "a"},
+    }
+    output = [search, {**search, "id": "ws_2"}, TEXT, CALL]
+    assert verdict("TOL-19", replied({"max_tool_calls": most}, output)).status is status
