@@ -53,6 +53,10 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     yield _sampled(context)
     yield _effortless(context)
     yield _verbose(context)
+    question = user("Where is the Eiffel Tower? Answer in JSON.")
+    formed = context.body(input=question, text={"format": {"type": "json_object"}}, max_output_tokens=ROOMY)
+    if context.allows(formed):
+        yield single("parameters.json-object", "A prompt for JSON with the text format json_object.", formed)
     if context.dialect.response["request_id"]:
         yield _taken(context)
     if "cache_salt" in context.dialect.parameters:

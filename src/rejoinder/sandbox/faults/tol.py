@@ -321,6 +321,7 @@ FAULTS.append(
         id="max-tool-calls-ignored",
         title="max_tool_calls is ignored.",
         breaks=("TOL-19",),
+        not_in=("openresponses",),
         **unheard("max_tool_calls"),
     )
 )
