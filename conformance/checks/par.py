@@ -727,23 +727,20 @@ def verbosity_has_its_effect(case: CaseView) -> Iterator[Problem | Declined]:
 
 
 def _summed_up(case: CaseView) -> list[ExchangeView]:
-    """Return the completed responses with reasoning items to requests for a detailed summary."""
+    """Return the completed responses to requests for a detailed summary that show reasoning."""
     wanted = [view for view in case.views if get(view.request, "reasoning", "summary") == "detailed"]
-    return [
-        view
-        for view in wanted
-        if get(view.response, "status") == "completed" and any(item.get("type") == "reasoning" for item in view.output)
-    ]
+    return [view for view in wanted if get(view.response, "status") == "completed" and _reasoned(view)]
 
 
 @check("PAR-23", Subject.CASE, needs=lambda case: len(_summed_up(case)) > 1)
 def summaries_are_there(case: CaseView) -> Iterator[Problem]:
     """A prompt with `reasoning.summary` "detailed" is sent with and without streaming. A problem if both completed
-    responses have reasoning items and no summary.
+    responses have reasoning items or count reasoning tokens, and neither has a summary.
     """
     views = _summed_up(case)
     reasoning = [item for view in views for item in view.output if item.get("type") == "reasoning"]
     if not any(item.get("summary") for item in reasoning):
-        message = 'No reasoning item has a summary, although reasoning.summary is "detailed".'
-        actual = reasoning[-1].get("summary", ABSENT)
-        yield in_response(views[-1], message, "/output", expected="non-empty summary", actual=actual)
+        message = f'The response has {_reasoned(views[-1])} and no summary, although reasoning.summary is "detailed".'
+        actual = reasoning[-1].get("summary", ABSENT) if reasoning else ABSENT
+        kind = "summary" if reasoning else "item"
+        yield in_response(views[-1], message, "/output", expected="non-empty summary", actual=actual, kind=kind)

@@ -373,16 +373,17 @@ def _placed(case: CaseView) -> list[ExchangeView]:
 def instructions_may_stand_anywhere(case: CaseView) -> Iterator[Problem]:
     """A conversation is sent with a system message, and with a developer message, at each of four positions.
 
-    A role that is accepted at one position must be accepted at all. No position may cause a server error. Before and
-    after, the endpoint must answer the same conversation without the message.
+    A role that is accepted at one position must be accepted at all, and beside `instructions`. No position may cause a
+    server error. Before and after, the endpoint must answer the same conversation without the message.
     """
     taken = {view.exchange.role.partition("-")[0] for view in _placed(case) if view.exchange.ok}
     for view in _placed(case):
         status, (role, _, place) = status_code(view), view.exchange.role.partition("-")
+        where = "beside instructions" if place == "instructions" else f"at position {place}"
         if is_broken(status) or (is_refusal(status) and role in taken):
             yield in_exchange(
                 view,
-                f"A conversation with a {role} message at position {place} returned status {status}{_reason(view)}.",
+                f"A conversation with a {role} message {where} returned status {status}{_reason(view)}.",
                 "/input",
                 expected=200,
                 actual=status,
@@ -609,3 +610,47 @@ def hosted_calls_are_limited(view: ExchangeView) -> Iterator[Problem]:
             expected=f"at most {plural(most, 'call')}",
             actual=len(made),
         )
+
+
+_HISTORY_FORMS: Final[Mapping[str, tuple[str, str]]] = {
+    Role.EMPTY_AUTO: ('An empty tools list with tool_choice "auto"', "/tools"),
+    Role.EMPTY_NONE: ('An empty tools list with tool_choice "none"', "/tools"),
+    Role.SPECIAL_NAMES: ("An input with functions that have the names of hosted tools", "/tools"),
+    Role.REFUSAL: ("An output message with a refusal as input", "/input"),
+}
+"""Requests that are to be accepted if the control is, by role: what they send, and where."""
+
+
+def _accepted_forms(*roles: Role) -> Callable[[CaseView], bool]:
+    """Return the condition that one of these requests was answered, and the control accepted."""
+    return lambda case: have_responses(case, Role.CONTROL) and _sent(*roles)(case)
+
+
+def _refused_forms(case: CaseView, *roles: Role) -> Iterator[Problem]:
+    """Yield a problem for each of these requests that was refused; HTTP-03 covers server errors."""
+    for view in case.having(*roles):
+        status = status_code(view)
+        if is_refusal(status):
+            what, pointer = _HISTORY_FORMS[view.exchange.role]
+            message = f"{what} returned status {status}{_reason(view)}."
+            yield in_exchange(view, message, pointer, expected=200, actual=status, kind=view.exchange.role)
+
+
+@check("TOL-20", Subject.CASE, needs=_accepted_forms(Role.EMPTY_AUTO, Role.EMPTY_NONE))
+def empty_tools_are_accepted(case: CaseView) -> Iterator[Problem]:
+    """A request is sent without `tools`, and with an empty list and each `tool_choice` that needs no tool."""
+    yield from _refused_forms(case, Role.EMPTY_AUTO, Role.EMPTY_NONE)
+
+
+@check("TOL-21", Subject.CASE, needs=_accepted_forms(Role.SPECIAL_NAMES))
+def any_function_name_is_accepted(case: CaseView) -> Iterator[Problem]:
+    """Functions and their calls in the history have ordinary names in one request. In another they have names of hosted
+    tools, and one of 64 characters.
+    """
+    yield from _refused_forms(case, Role.SPECIAL_NAMES)
+
+
+@check("TOL-22", Subject.CASE, needs=_accepted_forms(Role.REFUSAL))
+def refusals_are_accepted(case: CaseView) -> Iterator[Problem]:
+    """An output message is sent in the history, once with text and once with a refusal."""
+    yield from _refused_forms(case, Role.REFUSAL)

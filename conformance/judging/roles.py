@@ -114,6 +114,10 @@ class Role(StrEnum):
     FORMAT_REFERENCE = "format-reference"
     TOOL_INLINE = "tool-inline"
     TOOL_REFERENCE = "tool-reference"
+    EMPTY_AUTO = "empty-auto"
+    EMPTY_NONE = "empty-none"
+    SPECIAL_NAMES = "special-names"
+    REFUSAL = "refusal"
 
     # STA
     UNSTORED = "unstored"

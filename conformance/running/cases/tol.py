@@ -60,6 +60,9 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield _messages(context)
         yield from _typed(context)
         yield _referring(context)
+        yield _empty(context)
+        yield _named_like_tools(context)
+        yield _refused_before(context)
 
 
 def _named(context: CaseContext) -> PlannedCase:
@@ -472,10 +475,12 @@ def _messages(context: CaseContext) -> PlannedCase:
         said = {"role": role, "content": "Keep to Norway."}
         for place, name in ((0, "first"), (1, "second"), (2, "between"), (3, "last")):
             requests.append(RequestSpec(f"{role}-{name}", context.body(input=[*turns[:place], said, *turns[place:]])))
+        beside = context.body(input=[said, *turns], instructions="Answer in one word.")
+        requests.append(RequestSpec(f"{role}-instructions", beside))
     without = context.body(input=turns)
     return PlannedCase(
         INSTRUCTIONS_ANYWHERE,
-        "A system or developer message at each position of a conversation.",
+        "A system or developer message at each position of a conversation, and beside instructions.",
         (
             RequestSpec(Role.CONTROL, without),
             *requests,
@@ -545,5 +550,52 @@ def _referring(context: CaseContext) -> PlannedCase:
             formed(Role.FORMAT_REFERENCE, reference),
             called(Role.TOOL_INLINE, inline),
             called(Role.TOOL_REFERENCE, reference),
+        ),
+    )
+
+
+def _empty(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Say hello."))
+    return PlannedCase(
+        "tools.empty",
+        "A request without tools, and with an empty list of tools.",
+        (
+            RequestSpec(Role.CONTROL, body),
+            RequestSpec(Role.EMPTY_AUTO, {**body, "tools": [], "tool_choice": "auto"}),
+            RequestSpec(Role.EMPTY_NONE, {**body, "tools": [], "tool_choice": "none"}),
+        ),
+    )
+
+
+_NAMES: Final = ("find_city", "find_street", "find_house", "find_river", "find_lake")
+_SPECIAL_NAMES: Final = ("tool_search", "web_search", "python", "shell", "find-" + "x" * 59)
+
+
+def _named_like_tools(context: CaseContext) -> PlannedCase:
+    def history(names: tuple[str, ...]) -> dict[str, Any]:
+        parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+        tools = [{"type": "function", "name": name, "parameters": parameters, "strict": False} for name in names]
+        calls = [{**_weather_call(f"call_{number}"), "name": name} for number, name in enumerate(names)]
+        turn = [item for call in calls for item in (call, *call_outputs([call], "Found."))]
+        return context.body(input=[*user("Find Oslo."), *turn, *user("Thank you.")], tools=tools)
+
+    return PlannedCase(
+        "tools.special-names",
+        "Functions and their calls with ordinary names, and with the names of hosted tools.",
+        (RequestSpec(Role.CONTROL, history(_NAMES)), RequestSpec(Role.SPECIAL_NAMES, history(_SPECIAL_NAMES))),
+    )
+
+
+def _refused_before(context: CaseContext) -> PlannedCase:
+    def history(part: Mapping[str, Any]) -> dict[str, Any]:
+        said = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
+        return context.body(input=[*user("Say a bad word."), said, *user("Say hello.")])
+
+    return PlannedCase(
+        "tools.refusal-sent-back",
+        "An output message with text, and one with a refusal, in the history.",
+        (
+            RequestSpec(Role.CONTROL, history({"type": "output_text", "text": "No.", "annotations": []})),
+            RequestSpec(Role.REFUSAL, history({"type": "refusal", "refusal": "No."})),
         ),
     )

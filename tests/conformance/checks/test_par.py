@@ -464,3 +464,12 @@ def test_summaries(summaries: tuple[list[str], ...], found: Status) -> None:
 
     exchanges = [reply(role, texts) for role, texts in zip(("plain", "again"), summaries, strict=False)]
     assert verdict("PAR-23", *exchanges, dialect="openai").status is found
+
+
+def test_reasoning_that_is_only_counted_has_no_summary() -> None:
+    usage = {"input_tokens": 1, "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 5}}
+    fields, wanted = {"usage": usage}, {"summary": "detailed"}
+    exchanges = [told(role, fields=fields, reasoning=wanted) for role in ("plain", "again")]
+    assert verdict("PAR-23", *exchanges, dialect="openai").status is Status.WARN
+    hidden = [told(role, reasoning=wanted) for role in ("plain", "again")]
+    assert verdict("PAR-23", *hidden, dialect="openai").status is Status.NOT_APPLICABLE

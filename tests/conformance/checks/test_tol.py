@@ -191,3 +191,26 @@ def test_max_tool_calls(replied: Callable[..., Exchange], most: int | None, stat
     }
     output = [search, {**search, "id": "ws_2"}, TEXT, CALL]
     assert verdict("TOL-19", replied({"max_tool_calls": most}, output)).status is status
+
+
+@pytest.mark.parametrize(
+    ("rule", "role"),
+    [("TOL-20", "empty-auto"), ("TOL-20", "empty-none"), ("TOL-21", "special-names"), ("TOL-22", "refusal")],
+)
+@pytest.mark.parametrize(
+    ("control", "code", "status"),
+    [
+        (200, 200, Status.PASS),
+        (200, 400, Status.WARN),
+        (400, 400, Status.NOT_APPLICABLE),
+        (200, 503, Status.NOT_APPLICABLE),
+    ],
+)
+def test_forms_beside_a_control(
+    replied: Callable[..., Exchange], rule: str, role: str, control: int, code: int, status: Status
+) -> None:
+    exchanges = [
+        replace(replied({}, [TEXT], status=one), id=name, role=name)
+        for name, one in (("control", control), (role, code))
+    ]
+    assert verdict(rule, *exchanges).status is status

@@ -34,6 +34,14 @@ def _effort(info: RequestInfo) -> Any:
     return reasoning.get("effort") if isinstance(reasoning, dict) else None
 
 
+def _only_counted(response: Json, _: str, info: RequestInfo) -> None:
+    usage = response.get("usage")
+    if info.operation == "create":
+        response["reasoning"] = {**(response.get("reasoning") or {}), **(info.body.get("reasoning") or {})}
+        if isinstance(usage, dict):
+            usage["output_tokens_details"] = {"reasoning_tokens": usage["output_tokens"]}
+
+
 def _sorted(value: Any) -> Any:
     """Return a JSON value with the keys of all objects in alphabetical order."""
     if isinstance(value, dict):
@@ -209,6 +217,15 @@ FAULTS: Final = FaultList(
         breaks=("PAR-23",),
         dialects=("openai", "openresponses"),
         **unheard_in("reasoning", "summary"),
+    ),
+    Fault(
+        id="reasoning-not-shown",
+        title="The model reasons, and the output has no reasoning.",
+        breaks=("PAR-23",),
+        dialects=("openai", "openresponses"),
+        when=with_request_field("reasoning"),
+        request=as_if(reasoning=None),
+        response=_only_counted,
     ),
     Fault(
         id="structured-outputs-ignored",

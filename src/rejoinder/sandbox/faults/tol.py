@@ -325,3 +325,38 @@ FAULTS.append(
         **unheard("max_tool_calls"),
     )
 )
+
+
+@FAULTS.add("empty-tools-refused", "TOL-20", hook="request")
+def _no_empty_tools(body: Json, _: RequestInfo) -> Json:
+    """An empty list of tools with a tool_choice is refused."""
+    if body.get("tools") == [] and body.get("tool_choice") is not None:
+        raise ApiError(400, "tool_choice needs tools.", param="tool_choice", code="invalid_value")
+    return body
+
+
+@FAULTS.add("function-name-special-cased", "TOL-21", hook="request")
+def _reserved_names(body: Json, _: RequestInfo) -> Json:
+    """Calls of a function with the name tool_search are refused as input."""
+    for index, item in enumerate(input_items(body)):
+        if item.get("type") == "function_call" and item.get("name") == "tool_search":
+            raise ApiError(400, "The search has no query.", param=f"input[{index}]", code="invalid_value")
+    return body
+
+
+@FAULTS.add("refusal-part-refused", "TOL-22", hook="request")
+def _no_refusals(body: Json, _: RequestInfo) -> Json:
+    """An assistant message with a refusal is refused as input."""
+    for index, item in enumerate(input_items(body)):
+        content = item.get("content")
+        if isinstance(content, list) and any(part.get("type") == "refusal" for part in content):
+            raise ApiError(400, "The part has no text.", param=f"input[{index}].content", code="invalid_value")
+    return body
+
+
+@FAULTS.add("system-message-beside-instructions-refused", "TOL-13", hook="request")
+def _one_system_message(body: Json, _: RequestInfo) -> Json:
+    """A system or developer message beside instructions is refused."""
+    if body.get("instructions") and any(item.get("role") in ("system", "developer") for item in input_items(body)):
+        raise ApiError(400, "The system message must be at the beginning.", param="input", code="invalid_value")
+    return body
