@@ -887,6 +887,27 @@ def compaction_can_be_sent_back(case: CaseView) -> Iterator[Problem]:
             )
 
 
+def _compacts_input(case: CaseView) -> bool:
+    """Whether an input was to be compacted that a create request has, too, by an endpoint that has the operation."""
+    view = case.get(Role.COMPACTED)
+    status = status_code(view)
+    sent = view is not None and view.operation == "compact" and set(view.request) == {"model", "input"}
+    return sent and is_answer(status) and status not in LACKING and have_responses(case, Role.INLINE)
+
+
+@check("STA-33", Subject.CASE, needs=_compacts_input)
+def input_is_compacted(case: CaseView) -> Iterator[Problem]:
+    """A compaction request with `model` and `input` is sent. Status 404, 405 and 501 mean that the operation is missing.
+
+    The endpoint must accept the same input, with a question, in a create request. HTTP-12 covers server errors.
+    """
+    view = case.get(Role.COMPACTED)
+    status = status_code(view)
+    if view is not None and is_refusal(status):
+        message = f"A compaction request with model and input returned status {status}."
+        yield in_exchange(view, message, "/input", expected=200, actual=status)
+
+
 def _lacks_model(view: ExchangeView) -> bool:
     """Whether a compaction request without a model was answered, by an endpoint that has the operation."""
     sent = view.exchange.request.json()

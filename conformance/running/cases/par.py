@@ -76,10 +76,10 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
         yield _drawn(context, "seed", Role.SEEDED, 1234)
     if "min_p" in context.dialect.parameters:
         yield _drawn(context, "min_p", Role.MIN_P, 1)
-    if {"frequency_penalty", "repetition_penalty"} <= context.dialect.parameters:
-        yield _penalised(context, "frequency_penalty", 2)
-        yield _penalised(context, "repetition_penalty", 10)
-    if {"presence_penalty", "repetition_penalty", "top_logprobs"} <= context.dialect.parameters:
+    for name, value in (("frequency_penalty", 2), ("repetition_penalty", 10)):
+        if name in context.dialect.parameters:
+            yield _penalised(context, name, value)
+    if {"presence_penalty", "top_logprobs"} <= context.dialect.parameters:
         yield _varied(context)
     if "structured_outputs" in context.dialect.parameters:
         yield _constrained(context)
@@ -206,10 +206,11 @@ def _varied(context: CaseContext) -> PlannedCase:
         input=user("Write a short story about a fox, a crow and a piece of cheese."),
         temperature=0,
         max_output_tokens=LONG,
-        repetition_penalty=1,
         include=["message.output_text.logprobs"],
         top_logprobs=_RIVALS,
     )
+    if "repetition_penalty" in context.dialect.parameters:
+        body["repetition_penalty"] = 1
     return PlannedCase(
         "parameters.presence-penalty",
         "A prompt for a story at temperature 0 with log probabilities, twice without and once with presence_penalty.",

@@ -694,7 +694,7 @@ def _compaction(context: CaseContext) -> Iterator[PlannedCase]:
         "state.compacted",
         "A conversation with a canary is compacted, and the output is sent back with a question.",
         (
-            RequestSpec(Role.COMPACTED, compacted(input=turns, prompt_cache_key="rejoinder"), (), path=("compact",)),
+            RequestSpec(Role.COMPACTED, compacted(input=turns), (), path=("compact",)),
             *resuming((word, reply), _greedy_body(context, input=[*turns, *question])),
             RequestSpec(Role.WITHOUT_MODEL, {"input": user("Say hello.")}, (), path=("compact",)),
         ),

@@ -22,11 +22,13 @@ from rejoinder.contract import (
     load_documents,
     load_families,
     load_features,
+    load_parameters,
     load_rules,
     load_sentences,
 )
+from rejoinder.model.verdict import Level
 from rejoinder.sandbox import FAULTS, FREEDOMS, SERVER_FAULTS
-from rejoinder.sandbox.defects import classes_of, load_defects
+from rejoinder.sandbox.defects import DefectClass, classes_of, load_defects
 from rejoinder.sandbox.fault import Fault
 from rejoinder.sandbox.freedom import Freedom
 from rejoinder.sandbox.freedoms import family_of
@@ -39,6 +41,8 @@ def pages() -> dict[str, str]:
         "rules/index": _rule_index(),
         "dialects": _dialects(),
         "features": _features(),
+        "parameters": _effects(),
+        "defects": _defects(),
         "faults": _faults(),
         "freedoms": _freedoms(),
         "sentences": _sentences(),
@@ -231,6 +235,52 @@ def _features() -> str:
             lines += [f"- Seen in a response: {md.code(feature.shows)}{values}"]
         lines += [f"- Rules that need it: {', '.join(needed) or 'none'}", ""]
     return md.page("Features", *lines)
+
+
+def _effects() -> str:
+    parameters = load_parameters()
+    dialects = {name: load_dialect(name) for name in dialect_names()}
+
+    def row(name: str) -> tuple[str, str, str, str]:
+        known = parameters[name]
+        where = [dialect for dialect, one in dialects.items() if name.partition(".")[0] in one.parameters]
+        how = md.text(known.shown) if known.shown else f"Not visible. {md.text(known.unseen)}"
+        return md.code(name), md.codes(where), how, ", ".join(map(rule_link, known.rules)) or "–"
+
+    return md.page(
+        "Effects of parameters",
+        "An endpoint that accepts a parameter applies it, or its report shows that no effect was seen. This table "
+        "lists how rejoinder shows the effect of each parameter of a create request, and why it cannot show some. "
+        "Where an effect needs a model that varies, repeats itself or reasons, requests without the parameter show "
+        "first that it does. If it does not, the verdict is *declined* and gives the reason.",
+        "",
+        *md.table(["Parameter", "Dialects", "How its effect is shown", "Rules"], map(row, parameters)),
+    )
+
+
+def _strongest(rule: str) -> Level:
+    """Return the highest level that a rule has in any dialect."""
+    levels = {load_rules()[rule].level_in(dialect) for dialect in dialect_names()}
+    return next(level for level in Level if level in levels)
+
+
+def _defects() -> str:
+    def row(defect: DefectClass) -> tuple[str, str, str]:
+        names = (*defect.faults, *defect.under_load)
+        faults = ", ".join(f"[{name}](faults.md#fault-{_anchor(name)})" for name in names) or "–"
+        broken = dict.fromkeys(rule for name in defect.faults for rule in FAULTS[name].breaks)
+        rules = ", ".join(f"{rule_link(rule)} ({_strongest(rule)})" for rule in broken)
+        seen = rules or ("`rejoinder load --probe-disconnects`" if defect.under_load else md.text(defect.reason))
+        return md.text(defect.statement), faults, seen
+
+    return md.page(
+        "Real-world defects",
+        "Classes of defects that people reported of servers. Each has the faults of the sandbox that model it, and the "
+        "rules that find these faults, with the highest level that a dialect gives them. Where no rule can find a "
+        "class, the table has the reason.",
+        "",
+        *md.table(["Defect", "Faults", "Found by"], map(row, load_defects().values())),
+    )
 
 
 def _json(value: object) -> str:

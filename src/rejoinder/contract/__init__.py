@@ -23,6 +23,9 @@ beside this module are the only source:
     the documents that rules cite, each with its link, revision and the day on which it was read.
 ``sentences.toml``
     the sentences of the text of a specification, each with the rules that test it (:func:`load_sentences`).
+``parameters.toml``
+    the parameters of create requests, each with the rules that show its effect or the reason why none does
+    (:func:`load_parameters`).
 ``rules/*.toml``
     the rule catalogue, one file per family; what a row holds is described in ``_rules.py``. :func:`read_rules` reads
     custom rows from another folder.
@@ -34,6 +37,7 @@ from rejoinder.contract._clients import Harm, clients_file, harms_of, proven_fau
 from rejoinder.contract._dialect import Dialect, EventSpec, every_feature, features_of, load_dialect, read_features
 from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, Requested, load_operations, requested_operation
+from rejoinder.contract._parameters import Parameter, load_parameters
 from rejoinder.contract._rules import (
     FAMILIES,
     Citation,
@@ -74,6 +78,7 @@ __all__ = [
     "Harm",
     "Mark",
     "Operation",
+    "Parameter",
     "Reading",
     "Requested",
     "Rule",
@@ -99,6 +104,7 @@ __all__ = [
     "load_families",
     "load_features",
     "load_operations",
+    "load_parameters",
     "load_rules",
     "load_schema",
     "load_sentences",

@@ -27,6 +27,7 @@ from rejoinder.sandbox.fault import (
 
 _MUCH: Final = 64
 _VLLM: Final = ("vllm",)
+_PENALTIES: Final = ("openresponses", "vllm")
 
 
 def _effort(info: RequestInfo) -> Any:
@@ -140,15 +141,15 @@ FAULTS: Final = FaultList(
         id="frequency-penalty-ignored",
         title="frequency_penalty is ignored.",
         breaks=("PAR-11",),
-        dialects=_VLLM,
-        request=as_if(frequency_penalty=None),
+        dialects=_PENALTIES,
+        **unheard("frequency_penalty"),
     ),
     Fault(
         id="presence-penalty-ignored",
         title="presence_penalty is ignored.",
         breaks=("PAR-14",),
-        dialects=_VLLM,
-        request=as_if(presence_penalty=None),
+        dialects=_PENALTIES,
+        **unheard("presence_penalty"),
     ),
     Fault(
         id="repetition-penalty-ignored",

@@ -365,6 +365,13 @@ def _parts_without_annotations(body: Json, info: RequestInfo) -> None:
         ]
 
 
+@FAULTS.add("compaction-object-of-response", "RSP-17", hook="other_reply", dialects=("openai", "openresponses"))
+def _compaction_as_response(body: Json, info: RequestInfo) -> None:
+    """The object of a compaction is response."""
+    if info.operation == "compact":
+        body["object"] = "response"
+
+
 @FAULTS.add("compaction-without-usage-details", "RSP-17", hook="other_reply", dialects=("openai", "openresponses"))
 def _bare_usage(body: Json, info: RequestInfo) -> None:
     """The usage of a compaction has no details."""

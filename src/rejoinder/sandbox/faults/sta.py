@@ -578,3 +578,12 @@ def _shortened(item: Json) -> Json:
     content = item.get("content")
     words = content.split() if isinstance(content, str) else []
     return {**item, "content": " ".join(words[-_ROOM // 2 :])} if len(words) > _ROOM else item
+
+
+@FAULTS.add("compaction-of-input-refused", "STA-33", hook="override", dialects=_COMPACTION)
+def _only_stored(visit: Visit) -> Reply | None:
+    """A compaction request with input, and no previous_response_id, is refused."""
+    sent = visit.info.request.json() if visit.info.operation == "compact" else None
+    if isinstance(sent, dict) and sent.get("input") and not sent.get("previous_response_id"):
+        raise ApiError(400, "previous_response_id is missing.", param="previous_response_id", code="missing_parameter")
+    return None
