@@ -897,7 +897,7 @@ def _compacts_input(case: CaseView) -> bool:
 
 @check("STA-33", Subject.CASE, needs=_compacts_input)
 def input_is_compacted(case: CaseView) -> Iterator[Problem]:
-    """A compaction request with `model` and `input` is sent. Status 404, 405 and 501 mean that the operation is missing.
+    """A compaction request with `model` and `input` is sent. Status 404, 405 and 501 mean that it is missing.
 
     The endpoint must accept the same input, with a question, in a create request. HTTP-12 covers server errors.
     """

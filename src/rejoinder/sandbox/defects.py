@@ -15,8 +15,8 @@ class DefectClass:
     """One class of defects.
 
     Either ``faults`` names the faults of the sandbox that model it, ``under_load`` those of its server, or one of the
-    reasons says why there is none: ``reported`` where a run shows it without a verdict, ``later`` where rules are
-    still to come, ``unseen`` where a client cannot see it.
+    reasons says why there is none: ``reported`` where a run shows it without a verdict, ``unseen`` where a client
+    cannot see it.
     """
 
     id: str
@@ -24,13 +24,12 @@ class DefectClass:
     faults: tuple[str, ...] = ()
     under_load: tuple[str, ...] = ()
     reported: str = ""
-    later: str = ""
     unseen: str = ""
 
     @property
     def reason(self) -> str:
         """Why no fault models it; empty where one does."""
-        return self.reported or self.later or self.unseen
+        return self.reported or self.unseen
 
 
 @cache
