@@ -9,19 +9,16 @@ from typing import Any, Final
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.formats import NOT_JSON, declared_parameters, last_text, misfit, wanted_shape
 from rejoinder.conformance.judging.json_diff import first_difference
-from rejoinder.conformance.judging.problems import at_event, differing, get, in_exchange, in_response, is_set, quoted
+from rejoinder.conformance.judging.problems import at_event, differing, get, in_exchange, in_response, quoted
 from rejoinder.conformance.judging.registry import Declined, Subject, check
+from rejoinder.conformance.judging.relations import can_compare, differences
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import (
     TERMINAL,
-    crash_kind,
     have_responses,
-    is_broken,
-    is_rejected,
     response_of,
     retrieved,
     state,
-    status_code,
     was_cut,
     whole_calls,
 )
@@ -30,10 +27,6 @@ from rejoinder.formatting import plural
 from rejoinder.model.verdict import ABSENT, Problem
 
 _CONTENT_TEXT: Final = "output_text"
-_OWN: Final = ("stream", "stream_options", "request_id")
-"""Fields in which the streaming and the non-streaming form of one request differ."""
-_FREE: Final = frozenset({*_OWN, "input", "service_tier", "include", "prompt_cache_key"})
-"""Request fields that a response need not echo with the same value each time."""
 _TOOL_INPUTS: Final = ("custom_tool_call", "mcp_call", "code_interpreter_call")
 _TWINS: Final = (Role.PLAIN, Role.STREAM)
 
@@ -360,7 +353,7 @@ def retrieved_is_what_was_told(case: CaseView) -> Iterator[Problem]:
 
 
 def _are_twins(case: CaseView) -> bool:
-    if not _both_told(case):
+    if not have_responses(case, *_TWINS):
         return False
     plain, stream = ({**view.request, "stream": ABSENT} for view in case.having(*_TWINS))
     # A response in the background is still to come.
@@ -387,105 +380,32 @@ def streamed_as_plain(case: CaseView) -> Iterator[Problem]:
             )
 
 
-def _sends_both(case: CaseView) -> bool:
-    """Whether the case has one request with and without streaming."""
-    plain, stream = case.get(Role.PLAIN), case.get(Role.STREAM)
-    if plain is None or stream is None or not stream.streamed or plain.streamed or plain.request.get("background"):
-        return False
-    # Streaming options are only valid with streaming, and not every endpoint takes null.
-    if plain.request.get("stream_options") is not None or plain.request.get("stream", False) is None:
-        return False
-    bodies = [{name: value for name, value in view.request.items() if name not in _OWN} for view in (plain, stream)]
-    return bool(bodies[0]) and bodies[0] == bodies[1]
+def _streaming_rule(rule: str, how: str) -> None:
+    """Register the checks of a rule about one request with and without streaming."""
+
+    def same_with_streaming(case: CaseView) -> Iterator[Problem | Declined]:
+        yield from differences(case, rule)
+
+    same_with_streaming.__doc__ = how
+    for subject in (Subject.CASE, Subject.RUN):
+        check(rule, subject, needs=can_compare(rule))(same_with_streaming)
 
 
-def _taken(view: ExchangeView) -> bool | None:
-    """Return whether a request was accepted; ``None`` when its response leaves that open."""
-    status = status_code(view)
-    if view.exchange.ok:
-        # A failed response may be a refusal or a failure on the way.
-        return None if view.response is None or state(view.response) == "failed" else True
-    return False if is_rejected(status) else None
-
-
-def _both_answered(case: CaseView) -> bool:
-    streaming = case.run_context.capabilities.get("streaming")
-    lacking = streaming is not None and not streaming.state.is_accepted
-    return _sends_both(case) and not lacking and None not in map(_taken, case.having(*_TWINS))
-
-
-@check("ACC-17", Subject.CASE, needs=_both_answered)
-def taken_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
-    """Sends requests with and without streaming. The endpoint must accept or refuse both.
-
-    Does not compare failed responses, or endpoints without streaming. BGR-08 covers background requests.
-    """
-    plain, stream = case.having(*_TWINS)
-    if _taken(plain) is not _taken(stream):
-        odd = stream if _taken(plain) else plain
-        kind, ways = ("streamed", ("without", "with")) if odd is stream else ("plain", ("with", "without"))
-        yield in_exchange(
-            odd,
-            f"A request is accepted {ways[0]} streaming, but refused {ways[1]} streaming (status {status_code(odd)}).",
-            expected=200,
-            actual=odd.exchange.json() or status_code(odd),
-            kind=f"{kind} {crash_kind(odd) if is_broken(status_code(odd)) else '4xx'}",
-        )
-
-
-@check("ACC-18", Subject.CASE, needs=lambda case: _sends_both(case) and _both_told(case))
-def same_fields_streamed_as_plain(case: CaseView) -> Iterator[Problem]:
-    """Sends one request with and without streaming. Compares `model`, the echoed parameters and the names in `usage`.
-
-    Fields that are null or missing in one response are not compared. ACC-19 covers the output.
-    """
-    twins = case.having(*_TWINS)
-    plain, stream = (view.response or {} for view in twins)
-    message = "{} differs between the streaming and the non-streaming response to one request."
-    for name in sorted({"model", *twins[0].dialect.parameters} - _FREE):
-        if plain.get(name) is not None and stream.get(name) is not None:
-            yield from differing(in_response, twins[1], message.format(name), plain[name], stream[name], f"/{name}")
-    counts = [sorted(usage) for response in (plain, stream) if isinstance(usage := response.get("usage"), dict)]
-    if len(counts) == 2 and counts[0] != counts[1]:
-        yield in_response(twins[1], message.format("usage"), "/usage", expected=counts[0], actual=counts[1])
-
-
-def _both_told(case: CaseView) -> bool:
-    return have_responses(case, *_TWINS)
-
-
-def _said(view: ExchangeView) -> list[dict[str, Any]]:
-    """Return the output without what is new in every response: ids and probabilities."""
-    return [
-        {
-            name: _contents(item[name]) if name in ("content", "summary") else item[name]
-            for name in ("type", "role", "name", "arguments", "input", "content", "summary")
-            if item.get(name) is not None
-        }
-        for item in view.output
-    ]
-
-
-def _contents(parts: Any) -> Any:
-    if not isinstance(parts, list):
-        return parts
-    return [
-        {name: get(part, name) for name in ("type", "text", "refusal") if is_set(get(part, name))} for part in parts
-    ]
-
-
-@check("ACC-19", Subject.CASE, needs=lambda case: _sends_both(case) and have_responses(case, *_TWINS, Role.AGAIN))
-def same_items_streamed_as_plain(case: CaseView) -> Iterator[Problem | Declined]:
-    """Sends a request at temperature 0 without, with and again without streaming, and compares the output.
-
-    If the two non-streaming responses differ, the rule is not tested.
-    """
-    plain, stream, again = case.having(*_TWINS, Role.AGAIN)
-    if _said(plain) != _said(again):
-        yield Declined("The model returned two different outputs for the same request at temperature 0.")
-        return
-    message = "The streaming output differs at {} from two equal non-streaming outputs."
-    yield from differing(in_response, stream, message, _said(plain), _said(stream), "/output")
+_streaming_rule(
+    "ACC-17",
+    "Sends requests with and without streaming. The endpoint must accept or refuse both. Does not compare failed "
+    "responses, or endpoints without streaming. BGR-08 covers background requests.",
+)
+_streaming_rule(
+    "ACC-18",
+    "Sends requests with and without streaming. Compares every field of the response object that the dialect defines, "
+    "other than ids, times and what the model has a part in, and the names in `usage`. ACC-19 covers the output.",
+)
+_streaming_rule(
+    "ACC-19",
+    "Sends a request at temperature 0 with and without streaming, and one of the two again. Compares status, output "
+    "and token counts. If the two equal requests have different outputs, the rule is not tested.",
+)
 
 
 @check("ACC-15", Subject.RESPONSE, needs=lambda view: wanted_shape(view) is not None and bool(last_text(view)))

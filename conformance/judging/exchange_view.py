@@ -378,6 +378,16 @@ class CaseView:
         return self.views[0].run_context if self.views else NO_CONTEXT
 
     @cached_property
+    def _made(self) -> dict[Callable[[CaseView], Any], Any]:
+        return {}
+
+    def once(self, make: Callable[[CaseView], T]) -> T:
+        """Return what a function makes of the case, which is made once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("T", self._made[make])
+
+    @cached_property
     def _by_role(self) -> dict[str, ExchangeView]:
         """The first exchange of each role."""
         return {view.exchange.role: view for view in reversed(self.views)}

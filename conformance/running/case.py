@@ -195,6 +195,13 @@ class CaseContext:
         return {**named, "max_output_tokens": TINY, **fields}
 
 
+def mirrored(value: Any) -> Any:
+    """Return a JSON value with the fields of every object in reverse order."""
+    if isinstance(value, dict):
+        return {key: mirrored(inner) for key, inner in reversed(value.items())}
+    return [mirrored(inner) for inner in value] if isinstance(value, list) else value
+
+
 def user(text: str) -> list[dict[str, Any]]:
     """Return an input of one user message."""
     return [{"role": "user", "content": text}]

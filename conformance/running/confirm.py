@@ -275,6 +275,9 @@ def companions(
 
     if shows([]):
         return []
+    compared = {exchange.case for exchange in others if exchange.id in finding.evidence.others}
+    if compared and shows(beside := [exchange for exchange in others if exchange.case in compared]):
+        return beside
     if not shows(others):
         return None
     size = len(others) // 2

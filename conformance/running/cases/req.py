@@ -15,7 +15,15 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_refusal
-from rejoinder.conformance.running.case import TIME_TOOL, CaseContext, PlannedCase, Replies, RequestSpec, user
+from rejoinder.conformance.running.case import (
+    TIME_TOOL,
+    CaseContext,
+    PlannedCase,
+    Replies,
+    RequestSpec,
+    mirrored,
+    user,
+)
 from rejoinder.conformance.running.operations import generated_cases
 from rejoinder.contract.examples import IMAGE_URL
 from rejoinder.model.tags import Tag, sent_for
@@ -203,13 +211,6 @@ def _inserted(*items: Any, after: int) -> Callable[[Any], Any]:
 # JSON texts
 
 
-def _mirrored(value: Any) -> Any:
-    """Return a value with the fields of every object in reverse order."""
-    if isinstance(value, dict):
-        return {key: _mirrored(inner) for key, inner in reversed(value.items())}
-    return [_mirrored(inner) for inner in value] if isinstance(value, list) else value
-
-
 def _written(value: Any, **options: Any) -> bytes:
     return json.dumps(value, **options).encode()
 
@@ -268,7 +269,7 @@ def _common(maker: _FormCases, kinds: Sequence[str]) -> Iterator[PlannedCase]:
         "One request, and the same JSON value written in other ways.",
         body(input=user('Say "hé🦄" / hello.')),
         (
-            Variant(Role.MIRRORED, "REQ-07", lambda sent: _written(_mirrored(sent))),
+            Variant(Role.MIRRORED, "REQ-07", lambda sent: _written(mirrored(sent))),
             Variant(Role.SPACED, "REQ-07", _spaced),
             Variant(Role.UNESCAPED, "REQ-07", lambda sent: _written(sent, ensure_ascii=False)),
             Variant(Role.ESCAPED, "REQ-07", _escaped),

@@ -19,6 +19,8 @@ beside this module are the only source:
     (described in ``_source.py`` and ``_overlay.py``); every function that takes a dialect takes the path of one.
 ``features.toml``
     the features that an endpoint may have or lack, and which requests use one (:func:`features_of`).
+``relations.toml``
+    which two requests of a run are the same but for how they are sent (:func:`load_relations`).
 ``documents.toml``
     the documents that rules cite, each with its link, revision and the day on which it was read.
 ``sentences.toml``
@@ -38,6 +40,7 @@ from rejoinder.contract._dialect import Dialect, EventSpec, every_feature, featu
 from rejoinder.contract._features import Feature, load_features
 from rejoinder.contract._operations import Operation, Requested, load_operations, requested_operation
 from rejoinder.contract._parameters import Parameter, load_parameters
+from rejoinder.contract._relations import Aspect, Relation, load_relations, load_volatile
 from rejoinder.contract._rules import (
     FAMILIES,
     Citation,
@@ -70,6 +73,7 @@ from rejoinder.contract._source import (
 __all__ = [
     "DEFAULT_DIALECT",
     "FAMILIES",
+    "Aspect",
     "Citation",
     "Dialect",
     "EventSpec",
@@ -80,6 +84,7 @@ __all__ = [
     "Operation",
     "Parameter",
     "Reading",
+    "Relation",
     "Requested",
     "Rule",
     "SchemaVariant",
@@ -105,9 +110,11 @@ __all__ = [
     "load_features",
     "load_operations",
     "load_parameters",
+    "load_relations",
     "load_rules",
     "load_schema",
     "load_sentences",
+    "load_volatile",
     "proven_faults",
     "read_catalogue",
     "read_features",

@@ -227,6 +227,11 @@ class Dialect:
         return found
 
     @cached_property
+    def response_fields(self) -> frozenset[str]:
+        """The names of the fields that the dialect defines for a response object."""
+        return frozenset(schema_of(self._from, "response")["properties"])
+
+    @cached_property
     def parameters(self) -> frozenset[str]:
         """The names of the request's fields."""
         return frozenset(self.request_schema()["properties"])

@@ -71,6 +71,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "USG": "Usage",
     "ERR": "Errors",
     "REQ": "Valid and invalid requests",
+    "REL": "Related requests",
     "ECH": "Request echo",
     "TOL": "Tools",
     "STA": "Stored responses",

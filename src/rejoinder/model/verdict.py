@@ -74,6 +74,7 @@ class Problem(Struct, frozen=True, gc=False):
     framing faults; ``kind`` distinguishes problems of one rule when event type and pointer do not, and is part of the
     finding's fingerprint, which never depends on ``message``. ``exchange`` is filled in by the judge unless the check
     looked at a whole case. ``more`` counts further places in the exchange with the same error, which the message names.
+    ``others`` are the exchanges that the check compared this one with.
     """
 
     message: str
@@ -86,6 +87,7 @@ class Problem(Struct, frozen=True, gc=False):
     offset: int | None = None
     exchange: str = ""
     more: int = 0
+    others: tuple[str, ...] = ()
 
     def texts(self, write: Callable[[Any], str] = compact_json) -> dict[str, str]:
         """Return the expected and the actual value as text, by the names ``expected`` and ``actual``.

@@ -102,9 +102,10 @@ def test_an_endpoint_that_streams_nothing_is_not_told_so_in_every_case() -> None
         ({"temperature": 0.5}, "/response/temperature"),
         ({"tools": [{"type": "function", "name": "g"}]}, "/response/tools/0/name"),
         ({"usage": {"input_tokens": 3, "output_tokens": 9}}, "/response/usage"),
-        # What was answered, what is new each time, and what one of the two leaves out.
+        ({"top_p": None}, "/response/top_p"),
+        # What was answered, what is new each time, and how much it cost.
         ({"id": "other", "output": [], "created_at": 9, "service_tier": "flex", "usage": None}, ""),
-        ({"top_p": None, "usage": {**USAGE, "output_tokens": 9}}, ""),
+        ({"usage": {**USAGE, "output_tokens": 9}}, ""),
     ],
 )
 def test_fields_that_repeat_the_request_are_the_same(fields: dict[str, Any], pointer: str) -> None:
@@ -129,13 +130,40 @@ def test_fields_that_repeat_the_request_are_the_same(fields: dict[str, Any], poi
     ],
 )
 def test_only_who_answers_twice_alike_must_stream_alike(plain: str, stream: str, again: str, status: Status) -> None:
-    assert verdict("ACC-19", asked("plain", plain), asked("stream", stream), asked("again", again)).status is status
+    texts = {"plain": plain, "stream": stream, "again": again}
+    sent = [asked(role, text, request={"temperature": 0}) for role, text in texts.items()]
+    assert verdict("ACC-19", *sent).status is status
+
+
+def test_no_output_is_compared_at_another_temperature() -> None:
+    sent = [asked("plain", "Red."), asked("stream", "Blue."), asked("again", "Red.")]
+    assert verdict("ACC-19", *sent).status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "/response/status"),
+        ({"usage": {**USAGE, "output_tokens": 9}}, "/response/usage/output_tokens"),
+        ({"output": [{**message("Red."), "status": "incomplete"}]}, "/response/output/0/status"),
+        ({"output": [{**message("Red."), "id": "another"}]}, ""),
+    ],
+)
+def test_everything_that_the_model_has_a_part_in_is_compared(fields: dict[str, Any], pointer: str) -> None:
+    request = {"temperature": 0}
+    plain, again = (asked(role, "Red.", request=request) for role in ("plain", "again"))
+    found = verdict("ACC-19", plain, asked("stream", "Red.", request=request, **fields), again)
+    assert [finding.evidence.pointer for finding in found.findings] == ([pointer] if pointer else [])
 
 
 def test_a_missing_item_differs() -> None:
     both = [message("Red."), message("Blue.")]
+    request = {"temperature": 0}
     found = verdict(
-        "ACC-19", asked("plain", output=both), asked("stream", output=both[:1]), asked("again", output=both)
+        "ACC-19",
+        asked("plain", output=both, request=request),
+        asked("stream", output=both[:1], request=request),
+        asked("again", output=both, request=request),
     )
     assert found.findings[0].evidence.pointer == "/response/output/1"
 
