@@ -120,10 +120,18 @@ def history(request: Request, around: Surroundings) -> Request | None:
         output = None if origin is None else origin.response.get("output")
         if origin is None or not isinstance(output, list):
             return None
-        turns.append([_bare(around.dialect.as_input(item)) for item in output])
+        turns.append([_bare(_as_input(item, around.dialect)) for item in output])
         now = origin.request
     own = {name: value for name, value in request.items() if name != "previous_response_id"}
     return {**own, "input": [item for turn in reversed(turns) for item in turn]}
+
+
+_MOST_FIELDS: Final = 16
+"""Fields of an output item beyond which it is sent back as it is. Items of all dialects have fewer."""
+
+
+def _as_input(item: Any, dialect: Dialect) -> Any:
+    return dialect.as_input(item) if isinstance(item, dict) and len(item) <= _MOST_FIELDS else item
 
 
 _GIVEN: Final = frozenset({"id", "status", "type"})

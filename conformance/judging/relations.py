@@ -147,7 +147,7 @@ def _repetitions(
 def _placed(
     view: ExchangeView, relation: Relation, around: Surroundings, *, whole_run: bool
 ) -> tuple[bytes, bytes, bool] | None:
-    """Return what the related requests share, what tells this one apart, and whether it is the plainer one."""
+    """Return what the related requests share, what only this one has, and whether it is the plainer one."""
     sent: Request = {name: value for name, value in view.request.items() if name not in _ALWAYS_FREE}
     if "spelling" in relation.forms and len(sent) < len(view.request):
         return None  # the bytes are not of one JSON value
@@ -235,11 +235,12 @@ def compared_by(rule: str) -> list[tuple[Relation, Aspect]]:
 
 def can_compare(rule: str) -> Callable[[CaseView], bool]:
     """Return the condition that a case or run has related requests of which the rule says something."""
-    return lambda case: any(
-        _is_comparable(pair, relation, aspect)
-        for relation, aspect in compared_by(rule)
-        for pair in pairs(case, relation)
-    )
+    return lambda case: any(comparable_pairs(case, relation, aspect) for relation, aspect in compared_by(rule))
+
+
+def comparable_pairs(case: CaseView, relation: Relation, aspect: Aspect) -> list[Pair]:
+    """Return the related requests of a case or run whose responses can be compared in this respect."""
+    return [pair for pair in pairs(case, relation) if _is_comparable(pair, relation, aspect)]
 
 
 def _is_comparable(pair: Pair, relation: Relation, aspect: Aspect) -> bool:
@@ -270,9 +271,7 @@ def differences(case: CaseView, rule: str) -> Iterator[Problem | Declined]:
     """
     known = compared_by(rule)
     for relation, aspect in known:
-        for pair in pairs(case, relation):
-            if not _is_comparable(pair, relation, aspect):
-                continue
+        for pair in comparable_pairs(case, relation, aspect):
             if aspect is Aspect.ACCEPTANCE:
                 yield from _acceptance(pair, relation)
             elif aspect is Aspect.FIELDS:

@@ -148,8 +148,8 @@ def _histories(
         "A request that continues a response by its id, and the same with the history as input, at temperature 0.",
         (
             RequestSpec(Role.FIRST, body),
-            RequestSpec(Role.INLINE, inline, keeps=_KEPT),
-            RequestSpec(Role.CHAINED, chained, keeps=_KEPT),
-            RequestSpec("inline-again", inline, keeps=_KEPT),
+            RequestSpec(Role.INLINE, inline),
+            RequestSpec(Role.CHAINED, chained),
+            RequestSpec("inline-again", inline),
         ),
     )
