@@ -166,7 +166,7 @@ def test_output_is_compared_with_one_that_was_repeated(
 def test_null_and_defaults_are_the_same_as_absent(
     one: dict[str, Any], other: dict[str, Any], fields: dict[str, Any], found: list[str] | None
 ) -> None:
-    common = {"temperature": 1.0, "top_p": 1.0}
+    common: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
     seen = verdict(
         "REL-02", sent("a", {**MESSAGES, **one}, **common), sent("b", {**MESSAGES, **other}, **common | fields)
     )
