@@ -13,6 +13,7 @@ from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
     PlannedCase,
+    Replies,
     RequestSpec,
     greeting,
     liveness_request,
@@ -105,8 +106,13 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
         "An image as a data URL, and a text in its place.",
         body(input=[{"role": "user", "content": image}]),
     )
-    unseen = RequestSpec(Role.BROKEN_IMAGE, body(input=[{"role": "user", "content": broken}]), (Tag.EDGE,))
-    yield replace(seen, requests=(*seen.requests, unseen))
+    unsound = body(input=[{"role": "user", "content": broken}])
+
+    def unseen(replies: Replies) -> dict[str, Any] | None:
+        """Return the request whose image is none, for an endpoint that accepts images."""
+        return unsound if replies[Role.PLAIN].ok else None
+
+    yield replace(seen, requests=(*seen.requests, RequestSpec(Role.BROKEN_IMAGE, unseen, (Tag.EDGE,))))
     limited = [*user("Find Oslo."), *HOSTED_CALLS, *user("What did you find?")]
     yield single(
         "content.max-tool-calls",
