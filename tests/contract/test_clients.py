@@ -14,7 +14,7 @@ NOT_SHOWN = {
     *(f"REQ-0{number}" for number in range(1, 10)),
     *(f"TOL-{number:02}" for number in (4, 5, 6, 7, 11, 12, 13, 14, 15, 16, 18, 20, 21, 22)),
     *("BGR-03", "BGR-08", "BGR-11", "BGR-13", "BGR-14", "CAP-01", "ERR-09", "HTTP-15", "ACC-17", "WSP-01"),
-    *("STA-13", "STA-25", "STA-29", "STA-33", "USG-14", "PAR-13", "PAR-21"),
+    *("STA-13", "STA-25", "STA-29", "STA-33", "USG-14", "PAR-13", "PAR-21", "LIM-03"),
 }
 """Rules whose failure refuses a valid request, leaves a client waiting or breaks its output format, where no client of
 the proof sends such a request."""
