@@ -200,7 +200,7 @@ def _without_parts(kind: str, field: str) -> Callable[[ResolvedRequest, RequestI
         parts = item.get(field)
         if not isinstance(parts, list):
             return item
-        return {**item, field: [part for part in parts if not (isinstance(part, Mapping) and part["type"] == kind)]}
+        return {**item, field: [part for part in parts if not (isinstance(part, Mapping) and part.get("type") == kind)]}
 
     return lambda resolved, _: _heard(resolved, one)
 
