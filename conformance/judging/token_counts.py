@@ -54,6 +54,8 @@ FEWEST: Final = 40
 FEWEST_OF_IMAGE: Final = 24
 """Tokens that an image must have for its count to show anything."""
 
+_LARGEST: Final = 10**9
+"""Tokens beyond which a number is no count of a request of a test plan."""
 _NONE: Final = 0.25
 """The share of its tokens below which something is not counted at all."""
 _TWICE: Final = 1.75
@@ -103,16 +105,20 @@ class Growth(NamedTuple):
         return not self.expected * _ALL < self.grown < self.expected / _ALL
 
 
+def counted_tokens(response: Any, name: str) -> int | None:
+    """Return a count in the usage of a response object, ``None`` where it is no number that a count can be."""
+    count = get(response, "usage", name)
+    return count if is_integer(count) and 0 <= count <= _LARGEST else None
+
+
 def input_tokens(view: ExchangeView | None) -> int | None:
     """Return the number of input tokens of a response, ``None`` without one."""
-    count = get(response_of(view), "usage", "input_tokens")
-    return count if is_integer(count) and count >= 0 else None
+    return counted_tokens(response_of(view), "input_tokens")
 
 
 def output_tokens(view: ExchangeView | None) -> int | None:
     """Return the number of output tokens of a response, ``None`` without one."""
-    count = get(response_of(view), "usage", "output_tokens")
-    return count if is_integer(count) and count >= 0 else None
+    return counted_tokens(response_of(view), "output_tokens")
 
 
 def characters(request: Mapping[str, Any]) -> int:

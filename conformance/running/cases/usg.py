@@ -6,9 +6,8 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.roles import COUNTED_TEXT, Role, role_of
-from rejoinder.conformance.judging.token_counts import SHORT, Growth
+from rejoinder.conformance.judging.token_counts import SHORT, Growth, counted_tokens
 from rejoinder.conformance.running.case import (
     WEATHER_TOOL,
     CaseContext,
@@ -188,8 +187,7 @@ def _at_calls(text: str) -> dict[str, Body]:
 
 
 def _input_tokens(replies: Replies, role: str) -> int | None:
-    count = get(final_response(replies.get(role)), "usage", "input_tokens")
-    return count if is_integer(count) else None
+    return counted_tokens(final_response(replies.get(role)), "input_tokens")
 
 
 def _added(replies: Replies, base: str, role: str) -> int | None:

@@ -77,6 +77,8 @@ def test_a_linear_count_has_a_scale(template: int, slope: float, block: int) -> 
     ("counts", "reason"),
     [
         ((10, None, 100, 190), "have no input_tokens"),
+        ((10, 100, 100, 10**400), "have no input_tokens"),
+        ((-10, 100, 100, 190), "have no input_tokens"),
         ((10, 100, 3, 190), "Equal requests have 100 and 3"),
         ((7, 7, 7, 7), "does not grow"),
         ((128, 128, 128, 256), "does not grow"),
