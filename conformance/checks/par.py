@@ -744,3 +744,65 @@ def summaries_are_there(case: CaseView) -> Iterator[Problem]:
         actual = reasoning[-1].get("summary", ABSENT) if reasoning else ABSENT
         kind = "summary" if reasoning else "item"
         yield in_response(views[-1], message, "/output", expected="non-empty summary", actual=actual, kind=kind)
+
+
+_FILLED: Final = (Role.FILLED, role_of(Role.FILLED, Role.AGAIN))
+
+
+def _output_tokens(view: ExchangeView) -> int:
+    count = get(view.response, "usage", "output_tokens")
+    return count if is_integer(count) else 0
+
+
+@check("PAR-24", Subject.CASE, needs=lambda case: _is_claimed(case) and have_responses(case, Role.ONCE, *_FILLED))
+def ignored_end_fills_the_limit(case: CaseView) -> Iterator[Problem | Declined]:
+    """A short answer is requested without `ignore_eos`, and twice with it. The `output_tokens` of these must reach
+    `max_output_tokens`, in one of them at least.
+
+    Tested if the response without it is completed with fewer tokens.
+    """
+    (once,), filled = case.having(Role.ONCE), case.having(*_FILLED)
+    most = filled[-1].request.get("max_output_tokens")
+    if not is_integer(most) or get(once.response, "status") != "completed" or not 0 < _output_tokens(once) < most:
+        yield Declined("The response without ignore_eos does not end before max_output_tokens.")
+    elif all(_output_tokens(view) < most for view in filled):
+        message = f"With ignore_eos true, the response has {plural(_output_tokens(filled[-1]), 'output token')}."
+        yield in_response(filled[-1], message, "/usage/output_tokens", expected=most, actual=_output_tokens(filled[-1]))
+
+
+_SHOWN: Final = (Role.EFFORT_HIGH, role_of(Role.EFFORT_HIGH, Role.AGAIN))
+_HIDDEN: Final = (Role.UNREASONED, role_of(Role.UNREASONED, Role.AGAIN))
+
+
+def _has_reasoning_item(view: ExchangeView) -> bool:
+    return any(item.get("type") == "reasoning" for item in view.output)
+
+
+@check("PAR-25", Subject.CASE, needs=lambda case: _is_claimed(case) and have_responses(case, *_SHOWN, *_HIDDEN))
+def reasoning_is_left_out(case: CaseView) -> Iterator[Problem | Declined]:
+    """A prompt with reasoning effort "high" is sent twice, and twice with `include_reasoning` false.
+
+    A problem if all of these responses have reasoning items.
+    """
+    if not all(map(_has_reasoning_item, case.having(*_SHOWN))):
+        yield Declined('The responses with reasoning effort "high" show no reasoning.')
+    elif all(map(_has_reasoning_item, views := case.having(*_HIDDEN))):
+        message = "The response has a reasoning item, although include_reasoning is false."
+        yield in_response(views[-1], message, "/output", expected="no reasoning item", actual="reasoning")
+
+
+def _wants_no_logprobs(view: ExchangeView) -> bool:
+    included = view.request.get("include")
+    named = isinstance(included, list) and "message.output_text.logprobs" in included
+    return not named and not view.request.get("top_logprobs") and not view.request.get("previous_response_id")
+
+
+@check("PAR-26", Subject.RESPONSE, needs=lambda view: _wants_no_logprobs(view) and bool(view.text()))
+def logprobs_need_a_request(view: ExchangeView) -> Iterator[Problem]:
+    """The texts of responses to requests without `top_logprobs` and without logprobs in `include` must have none."""
+    for pointer, part in view.text_parts():
+        if part.get("logprobs"):
+            message = "The text has logprobs, which the request does not include."
+            found = part["logprobs"]
+            yield in_response(view, message, f"{pointer}/logprobs", expected="empty or absent", actual=found)
+            break

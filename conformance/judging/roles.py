@@ -215,6 +215,8 @@ class Role(StrEnum):
     EFFORT_NONE = "effort-none"
     TERSE = "terse"
     WORDY = "wordy"
+    FILLED = "filled"
+    UNREASONED = "unreasoned"
     CHOSEN = "chosen"
     MATCHED = "matched"
     PARSED = "parsed"

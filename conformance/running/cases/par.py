@@ -81,6 +81,10 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
             yield _penalised(context, name, value)
     if {"presence_penalty", "top_logprobs"} <= context.dialect.parameters:
         yield _varied(context)
+    if "ignore_eos" in context.dialect.parameters:
+        yield _filled(context)
+    if "include_reasoning" in context.dialect.parameters:
+        yield _unreasoned(context)
     if "structured_outputs" in context.dialect.parameters:
         yield _constrained(context)
     if "render" in context.dialect.operations:
@@ -219,6 +223,38 @@ def _varied(context: CaseContext) -> PlannedCase:
             RequestSpec(Role.AGAIN, body, (Tag.EDGE,)),
             RequestSpec(Role.VARIED, {**body, "presence_penalty": 2}, (Tag.EDGE,)),
             claimed(context, "presence_penalty"),
+        ),
+    )
+
+
+def _filled(context: CaseContext) -> PlannedCase:
+    body = context.body(input=user("Say hello."), temperature=0, max_output_tokens=LONG)
+    filled = {**body, "ignore_eos": True}
+    return PlannedCase(
+        "parameters.ignore-eos",
+        "A prompt for a short answer, without and with ignore_eos.",
+        (
+            RequestSpec(Role.ONCE, body),
+            RequestSpec(Role.FILLED, filled),
+            RequestSpec(role_of(Role.FILLED, Role.AGAIN), filled),
+            claimed(context, "ignore_eos"),
+        ),
+    )
+
+
+def _unreasoned(context: CaseContext) -> PlannedCase:
+    question = user("Is 91 a prime number?")
+    body = context.body(input=question, reasoning={"effort": "high"}, max_output_tokens=4 * ROOMY)
+    hidden = {**body, "include_reasoning": False}
+    return PlannedCase(
+        "parameters.include-reasoning",
+        "A prompt with reasoning effort high, twice without and twice with include_reasoning false.",
+        (
+            RequestSpec(Role.EFFORT_HIGH, body),
+            RequestSpec(role_of(Role.EFFORT_HIGH, Role.AGAIN), body),
+            RequestSpec(Role.UNREASONED, hidden),
+            RequestSpec(role_of(Role.UNREASONED, Role.AGAIN), hidden),
+            claimed(context, "include_reasoning"),
         ),
     )
 

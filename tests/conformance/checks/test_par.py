@@ -473,3 +473,67 @@ def test_reasoning_that_is_only_counted_has_no_summary() -> None:
     assert verdict("PAR-23", *exchanges, dialect="openai").status is Status.WARN
     hidden = [told(role, reasoning=wanted) for role in ("plain", "again")]
     assert verdict("PAR-23", *hidden, dialect="openai").status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("once", "filled", "found"),
+    [
+        (5, (64, 64), Status.PASS),
+        (5, (5, 64), Status.PASS),
+        (5, (5, 5), Status.WARN),
+        (64, (64, 64), Status.DECLINED),
+    ],
+)
+def test_ignore_eos(once: int, filled: tuple[int, int], found: Status) -> None:
+    def used(role: str, tokens: int, **request: Any) -> Exchange:
+        usage = {"input_tokens": 1, "output_tokens": tokens}
+        return told(role, fields={"usage": usage}, max_output_tokens=64, **request)
+
+    exchanges = [
+        used("once", once),
+        *(used(role, tokens, ignore_eos=True) for role, tokens in zip(("filled", "filled-again"), filled, strict=True)),
+    ]
+    assert verdict("PAR-24", *exchanges, refused("ignore_eos"), dialect="vllm").status is found
+    unknown = told("claimed", ignore_eos={"text": "none"})
+    assert verdict("PAR-24", *exchanges, unknown, dialect="vllm").status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("shown", "hidden", "found"),
+    [
+        ((1, 1), (0, 0), Status.PASS),
+        ((1, 1), (0, 1), Status.PASS),
+        ((1, 1), (1, 1), Status.WARN),
+        ((1, 0), (1, 1), Status.DECLINED),
+    ],
+)
+def test_include_reasoning(shown: tuple[int, int], hidden: tuple[int, int], found: Status) -> None:
+    def reply(role: str, items: int, **request: Any) -> Exchange:
+        return told(role, fields={"output": [{"type": "reasoning", "id": "r", "summary": []}] * items}, **request)
+
+    exchanges = [
+        *(reply(role, n) for role, n in zip(("effort-high", "effort-high-again"), shown, strict=True)),
+        *(
+            reply(role, n, include_reasoning=False)
+            for role, n in zip(("unreasoned", "unreasoned-again"), hidden, strict=True)
+        ),
+    ]
+    claimed = refused("include_reasoning")
+    assert verdict("PAR-25", *exchanges, claimed, dialect="vllm").status is found
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "found"),
+    [
+        ({}, Status.WARN),
+        ({"include": ["reasoning.encrypted_content"]}, Status.WARN),
+        ({"include": ["message.output_text.logprobs"]}, Status.NOT_APPLICABLE),
+        ({"top_logprobs": 2}, Status.NOT_APPLICABLE),
+    ],
+)
+def test_logprobs_that_were_not_requested(request_fields: dict[str, Any], found: Status) -> None:
+    entry = {"token": "Hi.", "logprob": 0.0}
+    part = {"type": "output_text", "text": "Hi.", "annotations": [], "logprobs": [entry]}
+    message = {"type": "message", "id": "m", "role": "assistant", "content": [part]}
+    assert verdict("PAR-26", told("plain", fields={"output": [message]}, **request_fields)).status is found
+    assert verdict("PAR-26", told("plain")).status is Status.PASS

@@ -369,6 +369,8 @@ class _Generation:
 
     def _reasons(self) -> bool:
         effort = (self.body.get("reasoning") or {}).get("effort")
+        if self.body.get("include_reasoning") is False and "include_reasoning" in self.dialect.parameters:
+            return False
         if effort is not None:
             return bool(effort != "none")
         return self.resolved.always_reasons or self.resolved.model.endswith("-reasoning")
@@ -411,6 +413,8 @@ class _Generation:
         if shape.get("type") == "json_object":
             return [_Part(_json({"answer": "\n".join(part.text for part in parts)}))]
         wanted = max(self.resolved.min_tokens, _STORY_TOKENS if _STORY.search(self.said) else 0)
+        if sampled.get("ignore_eos"):
+            wanted = max(wanted, (self.budget or 0) + 1)
         missing = wanted - sum(len(tokens(part.text)) for part in parts)
         if missing > 0:
             again = " " + (parts[-1].text.strip() or "Hello.")

@@ -35,6 +35,10 @@ def _effort(info: RequestInfo) -> Any:
     return reasoning.get("effort") if isinstance(reasoning, dict) else None
 
 
+def _with_logprobs(body: Json, _: RequestInfo) -> Json:
+    return {**body, "include": [*(body.get("include") or ()), "message.output_text.logprobs"]}
+
+
 def _only_counted(response: Json, _: str, info: RequestInfo) -> None:
     usage = response.get("usage")
     if info.operation == "create":
@@ -157,6 +161,26 @@ FAULTS: Final = FaultList(
         breaks=("PAR-11",),
         dialects=_VLLM,
         request=as_if(repetition_penalty=None),
+    ),
+    Fault(
+        id="ignore-eos-ignored",
+        title="ignore_eos is ignored.",
+        breaks=("PAR-24",),
+        dialects=_VLLM,
+        request=as_if(ignore_eos=None),
+    ),
+    Fault(
+        id="include-reasoning-ignored",
+        title="include_reasoning is ignored.",
+        breaks=("PAR-25",),
+        dialects=_VLLM,
+        request=as_if(include_reasoning=None),
+    ),
+    Fault(
+        id="logprobs-uninvited",
+        title="Texts have logprobs in every response.",
+        breaks=("PAR-26",),
+        request=_with_logprobs,
     ),
     Fault(
         id="min-p-ignored",

@@ -11,7 +11,7 @@ from rejoinder.sandbox.freedom import Freedom, FreedomList, cite
 _SAMPLING: Final = frozenset(
     {
         *("stop", "include_stop_str_in_output", "seed", "min_p", "frequency_penalty", "repetition_penalty"),
-        *("presence_penalty", "structured_outputs"),
+        *("presence_penalty", "structured_outputs", "ignore_eos", "include_reasoning"),
     }
 )
 _LONG: Final = 64
@@ -49,7 +49,7 @@ FREEDOMS: Final = FreedomList(
     ),
     Freedom(
         id="sampling-fields-not-known",
-        title="The endpoint ignores stop, seed, min_p, penalties and structured_outputs: it does not know them.",
+        title="The endpoint does not know stop, seed, min_p, ignore_eos, penalties and structured_outputs.",
         dialects=("vllm",),
         sources=(cite("vllm-wheel", "vllm/entrypoints/serve/engine/protocol.py, OpenAIBaseModel, extra fields"),),
         argument="An endpoint that answers a wrong type in the field does not read it, so it promises nothing.",
