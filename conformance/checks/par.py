@@ -765,6 +765,8 @@ def ignored_end_fills_the_limit(case: CaseView) -> Iterator[Problem | Declined]:
     most = filled[-1].request.get("max_output_tokens")
     if not is_integer(most) or get(once.response, "status") != "completed" or not 0 < _output_tokens(once) < most:
         yield Declined("The response without ignore_eos does not end before max_output_tokens.")
+    elif any(map(has_refusal, filled)):
+        yield Declined("The model refused to answer.")
     elif all(_output_tokens(view) < most for view in filled):
         message = f"With ignore_eos true, the response has {plural(_output_tokens(filled[-1]), 'output token')}."
         yield in_response(filled[-1], message, "/usage/output_tokens", expected=most, actual=_output_tokens(filled[-1]))
