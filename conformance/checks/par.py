@@ -525,7 +525,7 @@ def _echoed_orders(schema: Any, echo: Any, pointer: str) -> Iterator[tuple[str, 
 
 
 def _key_orders(view: ExchangeView) -> Iterator[tuple[str, list[str], list[str], str]]:
-    """Yield pointer, expected order, actual order and kind of every object of strict output and of echoed schemas."""
+    """Yield pointer, expected order, actual order and kind of every object of strict output and strict arguments."""
     schema = wanted_shape(view)
     if schema is not None:
         for inner, expected, actual in _orders(schema, _parsed(last_text(view))):
@@ -534,9 +534,6 @@ def _key_orders(view: ExchangeView) -> Iterator[tuple[str, list[str], list[str],
     for i, item in [] if was_cut(view) else whole_calls(view):
         for inner, expected, actual in _orders(strict.get(str(item.get("name"))), _parsed(item["arguments"])):
             yield f"/output/{i}/arguments", expected, actual, f"arguments{_placeless(inner)}"
-    for pointer, sent, echo in _echoed_schemas(view):
-        for inner, expected, actual in _echoed_orders(sent, echo, pointer):
-            yield inner, expected, actual, "echo"
 
 
 def _parsed(text: str) -> Any:
@@ -559,15 +556,26 @@ def _echoed_schemas(view: ExchangeView) -> Iterator[tuple[str, Any, Any]]:
 
 @check("PAR-16", Subject.RESPONSE, needs=lambda view: any(True for _ in _key_orders(view)))
 def keys_keep_their_order(view: ExchangeView) -> Iterator[Problem]:
-    """The keys of strict output and arguments are compared with the order of `properties` in the schema.
-
-    So are the keys of `properties` in the schemas that the response object repeats.
-    """
+    """The keys of strict output and of strict arguments are compared with the order of `properties` in the schema."""
     for pointer, expected, actual, kind in _key_orders(view):
         if expected != actual:
-            what = "The echoed schema" if kind == "echo" else "The output" if pointer == "/output" else "The call"
+            what = "The output" if pointer == "/output" else "The call"
             message = f"{what} has the keys in another order than the schema."
             yield in_response(view, message, pointer, expected=expected, actual=actual, kind=kind)
+
+
+def _all_echoed_orders(view: ExchangeView) -> Iterator[tuple[str, list[str], list[str]]]:
+    for pointer, sent, echo in _echoed_schemas(view):
+        yield from _echoed_orders(sent, echo, pointer)
+
+
+@check("PAR-27", Subject.RESPONSE, needs=lambda view: any(True for _ in _all_echoed_orders(view)))
+def echoed_keys_keep_their_order(view: ExchangeView) -> Iterator[Problem]:
+    """The keys of `properties` in the schemas that the response object repeats are compared with the request."""
+    for pointer, expected, actual in _all_echoed_orders(view):
+        if expected != actual:
+            message = "The echoed schema has the keys in another order than the request."
+            yield in_response(view, message, pointer, expected=expected, actual=actual, kind="echo")
 
 
 _EFFORTFUL: Final = (Role.EFFORT_HIGH, role_of(Role.EFFORT_HIGH, Role.AGAIN))

@@ -291,7 +291,7 @@ def _sorted_arguments(response: Json) -> None:
             item["arguments"] = _sorted_text(item["arguments"])
 
 
-@FAULTS.add("echoed-keys-sorted", "PAR-16", hook="response", through=in_response)
+@FAULTS.add("echoed-keys-sorted", "PAR-27", hook="response", through=in_response)
 def _sorted_echo(response: Json) -> None:
     """The keys of echoed schemas are in alphabetical order."""
     for name in ("text", "tools"):
