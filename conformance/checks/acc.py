@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.formats import NOT_JSON, declared_parameters, last_text, misfit, wanted_shape
@@ -327,13 +328,28 @@ _CORE: Final = ("id", "object", "created_at", "model", "status", "output", "erro
 
 
 def _kept(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
-    """Return every finished create request of a case with the retrieve of its response."""
+    """Return every finished create request of a case with the first retrieve of its response.
+
+    Left out are responses in the background, ids that were created twice, and what another request may have changed.
+    """
+    created: dict[str, ExchangeView | None] = {}
     pairs = []
-    for sent_as, fetched_as in ((Role.FIRST, Role.GET), (Role.STREAMED, Role.GET_STREAMED)):
-        created, fetched = case.get(sent_as), case.get(fetched_as)
-        if created is not None and fetched is not None and retrieved(fetched) is not None:
-            pairs.append((created, fetched))
-    return [(created, fetched) for created, fetched in pairs if state(response_of(created)) in TERMINAL]
+    for view in case.views:
+        path, _, query = view.exchange.request.path.partition("?")
+        if view.is_create:
+            response = response_of(view)
+            if state(response) in TERMINAL and isinstance(identity := get(response, "id"), str):
+                unique = identity not in created and not view.request.get("background")
+                created[identity] = view if unique else None
+        elif view.exchange.request.method != "GET":
+            steps = unquote(path).split("/")
+            created |= {identity: None for identity in created if identity in steps}
+        elif not query and (response := retrieved(view)) is not None:
+            first = created.get(str(response.get("id")))
+            if first is not None and get(response, "object") == "response":
+                pairs.append((first, view))
+                created[str(response["id"])] = None
+    return pairs
 
 
 @check("ACC-13", Subject.CASE, needs=lambda case: bool(_kept(case)))

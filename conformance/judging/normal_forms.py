@@ -104,7 +104,8 @@ def spelling(request: Request, _: Surroundings) -> Request:
 def history(request: Request, around: Surroundings) -> Request | None:
     """Return a request whose input begins with the history that ``previous_response_id`` names, if it names one.
 
-    Items lack what an endpoint gives them: ``id`` and ``status``, and lists that are empty.
+    Items lack what an endpoint gives them: ``id`` and ``status``, and lists that are empty. A history with other items
+    than messages and calls has none: earlier reasoning, for instance, may reach the model or not.
     """
     turns: list[list[Any]] = []
     now: Mapping[str, Any] = request
@@ -118,12 +119,19 @@ def history(request: Request, around: Surroundings) -> Request | None:
             break
         origin = around.origins.get(identity) if isinstance(identity, str) else None
         output = None if origin is None else origin.response.get("output")
-        if origin is None or not isinstance(output, list):
+        if origin is None or not isinstance(output, list) or not all(map(_reaches_model, output)):
             return None
         turns.append([_bare(_as_input(item, around.dialect)) for item in output])
         now = origin.request
     own = {name: value for name, value in request.items() if name != "previous_response_id"}
     return {**own, "input": [item for turn in reversed(turns) for item in turn]}
+
+
+_IN_EVERY_HISTORY: Final = frozenset({"message", "function_call", "custom_tool_call"})
+
+
+def _reaches_model(item: Any) -> bool:
+    return isinstance(item, dict) and str(item.get("type")) in _IN_EVERY_HISTORY
 
 
 _MOST_FIELDS: Final = 16

@@ -206,6 +206,15 @@ def test_a_history_is_the_same_by_id_and_as_input(temperature: float, found: lis
     assert verdict("REL-06", first, chained).status is Status.NOT_APPLICABLE
 
 
+@pytest.mark.parametrize("kind", ["reasoning", "vendor:note", None])
+def test_a_history_that_may_lack_an_item_is_not_compared(kind: str | None) -> None:
+    output = [{"type": kind, "id": "r", "summary": []}, *said("Red.")]
+    first = sent("a", STRING, output=output)
+    chained = sent("b", {"input": "More.", "previous_response_id": "a"}, temperature=1.0)
+    inline = sent("d", {"input": [*MESSAGES["input"], *output, {"role": "user", "content": "More."}]}, temperature=0.5)
+    assert verdict("REL-06", first, inline, chained).status is Status.NOT_APPLICABLE
+
+
 def test_a_tool_is_repeated_alike_beside_others() -> None:
     other = {**TOOL, "name": "g"}
     alone = sent("a", {**STRING, "tools": [TOOL]}, tools=[{**TOOL, "strict": True}])

@@ -327,6 +327,14 @@ def _kept_differently(response: Json, place: str, info: RequestInfo) -> None:
                     part["text"] = altered(part["text"])
 
 
+@FAULTS.add("retrieved-tools-bare", "ACC-13", hook="response", when=_RETRIEVED)
+def _bare_tools(response: Json, place: str, info: RequestInfo) -> None:
+    """The tools of a retrieved response have no parameters."""
+    if info.operation == "response":
+        for tool in response.get("tools") or ():
+            tool.pop("parameters", None)
+
+
 @FAULTS.add("streamed-input-tokens-differ", "ACC-14", hook="response", when=STREAMED)
 def _one_more(response: Json, place: str, info: RequestInfo) -> None:
     """Streams count one input token more than non-streaming responses."""
@@ -386,6 +394,21 @@ def _bare_usage(response: Json, place: str, info: RequestInfo) -> None:
     """The usage in streams lacks the details that non-streaming responses have."""
     if info.streamed and isinstance(response.get("usage"), dict):
         response["usage"].pop("input_tokens_details", None)
+
+
+@FAULTS.add("streamed-truncation-null", "ACC-18", hook="response", when=STREAMED)
+def _no_truncation(response: Json, place: str, info: RequestInfo) -> None:
+    """Streams have null as truncation where non-streaming responses have a value."""
+    if info.streamed:
+        response["truncation"] = None
+
+
+@FAULTS.add("streamed-output-tokens-differ", "ACC-19", hook="response", when=STREAMED)
+def _one_more_output_token(response: Json, place: str, info: RequestInfo) -> None:
+    """Streams count one output token more than non-streaming responses."""
+    if info.streamed and isinstance(response.get("usage"), dict):
+        response["usage"]["output_tokens"] += 1
+        response["usage"]["total_tokens"] += 1
 
 
 @FAULTS.add("streamed-text-differs", "ACC-19", hook="request", when=STREAMED)
