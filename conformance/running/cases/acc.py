@@ -119,6 +119,12 @@ def _twins(context: CaseContext) -> Iterator[PlannedCase]:
         "A prompt with a JSON Schema",
         body(input=user("Heron or otter?"), text={"format": dict(_VOTE)}, temperature=0, max_output_tokens=LONG),
     )
+    story = body(input=user("Tell a long story."), temperature=0, max_output_tokens=context.least_tokens)
+    yield _twice("cut", "A prompt whose answer max_output_tokens cuts off", story)
+    question = body(
+        input=user("Is 91 a prime number?"), reasoning={"effort": "low"}, temperature=0, max_output_tokens=LONG
+    )
+    yield _twice("reasoning", "A prompt with reasoning effort low", question)
 
 
 def _twice(name: str, what: str, body: dict[str, Any]) -> PlannedCase:

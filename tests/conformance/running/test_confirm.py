@@ -517,6 +517,14 @@ def test_two_cases_that_show_a_finding_together_are_both_sent(confirmed: Confirm
         assert len(finding.minimal.steps) == finding.minimal.requests == 2
 
 
+@pytest.mark.slow(4)
+def test_related_requests_of_two_cases_are_both_sent(confirmed: Confirmed, answering: Answering) -> None:
+    finding = finding_of(confirmed(answering("last-tool-marked"), ["forms.tool", "related.calls"]), "REL-07")
+    assert finding.reruns == Reruns(3, 3)
+    assert finding.minimal is not None
+    assert len(finding.minimal.steps) == finding.minimal.requests >= 2
+
+
 def test_a_name_that_is_taken_is_renamed_in_all_places(confirmed: Confirmed, answering: Answering) -> None:
     cases = ["parameters.request-id-taken"]
     finding = finding_of(confirmed(answering("taken-request-id-overwrites"), cases), "PAR-01")
