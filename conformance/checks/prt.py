@@ -196,18 +196,31 @@ def new_parts_are_zero_values(view: ExchangeView) -> Iterator[Problem | More]:
                 )
 
 
-@check("PRT-04", Subject.STREAM, needs=lambda view: _has_text(view) or any(p.closed_at for _, p in _parts(view)))
+def _texts(view: ExchangeView) -> list[tuple[ItemTrace, PartTrace]]:
+    """Return the parts of content, and the arguments, input and code that items are streamed with."""
+    return [*_parts(view), *_parts(view, "item")]
+
+
+def _has_texts(view: ExchangeView) -> bool:
+    return any(part.first_use is not None or part.closed_at for _, part in _texts(view))
+
+
+@check("PRT-04", Subject.STREAM, needs=_has_texts)
 def texts_are_closed(view: ExchangeView) -> Iterator[Problem | More]:
-    """Counts the typed done events of every part. Each must come after the deltas and before the part is done."""
-    for _, part in _parts(view):
+    """Counts the typed done events of every part, and of the arguments, input or code of every call.
+
+    Each must come after the deltas and before the part is done. ACC-05 covers function calls without one.
+    """
+    for item, part in _texts(view):
+        whole, end = ("part", part.closed_at) if part.container == "content" else ("call", item.closed_at)
         if part.first_use is None and not _carries_text(part):
             continue
         if not part.typed_at:
-            if part.closed_at or view.ended_well:
-                number = part.closed_at[0] if part.closed_at else part.deltas_at[-1]
+            if (end or view.ended_well) and item.type != "function_call":
+                number = end[0] if end else part.deltas_at[-1]
                 yield at_event(
                     view.events[number],
-                    "No typed done event ends the text of this part.",
+                    f"No typed done event ends the text of this {whole}.",
                     expected="typed done event, such as response.output_text.done",
                     kind="missing",
                 )
@@ -216,11 +229,11 @@ def texts_are_closed(view: ExchangeView) -> Iterator[Problem | More]:
         if len(part.typed_at) > 1:
             count = len(part.typed_at)
             second = view.events[part.typed_at[1]]
-            message = f"One part has {count} {second.type} events."
+            message = f"One {whole} has {count} {second.type} events."
             yield at_event(second, message, expected=1, actual=count, kind="twice")
         if part.deltas_at and part.deltas_at[-1] > typed:
             late = view.events[part.deltas_at[-1]]
-            message = f"{event_name(late)} follows {view.events[typed].type} of its part."
+            message = f"{event_name(late)} follows {view.events[typed].type} of its {whole}."
             yield at_event(late, message, expected="no delta", actual=late.type, kind="late delta")
         if part.closed_at and part.closed_at[0] < typed:
             yield at_event(
@@ -346,7 +359,7 @@ def _has_summary(view: ExchangeView) -> bool:
 
 @check("PRT-09", Subject.STREAM, needs=_has_summary)
 def summary_in_order(view: ExchangeView) -> Iterator[Problem | More]:
-    """Tests the order of the events and the `summary_index` of every summary part."""
+    """Tests the order of the events and the `summary_index` of every summary part, and counts the events but deltas."""
     for item in view.fold.items:
         for expected, part in enumerate(item.of("summary")):
             events = [*part.announced_at, *part.deltas_at, *part.typed_at, *part.closed_at]
@@ -381,6 +394,11 @@ def summary_in_order(view: ExchangeView) -> Iterator[Problem | More]:
                     actual=[view.events[number].type for number in sorted(events)],
                     kind="order",
                 )
+            for numbers in (part.announced_at, part.typed_at, part.closed_at):
+                if len(numbers) > 1:
+                    second = view.events[numbers[1]]
+                    message = f"One summary part has {len(numbers)} {second.type} events."
+                    yield at_event(second, message, expected=1, actual=len(numbers), kind="twice")
 
 
 @check("PRT-10", Subject.STREAM, needs=lambda view: any(part.annotations for _, part in _parts(view)))
@@ -467,7 +485,10 @@ _STEP: Final[Mapping[str, int]] = {"in_progress": 0, "completed": 2, "failed": 2
 
 @check("PRT-13", Subject.STREAM, needs=lambda view: any(item.progress for item in view.fold.items))
 def progress_in_order(view: ExchangeView) -> Iterator[Problem | More]:
-    """Tests the type and the order of the progress events of every item. ITM-11 covers events after its end."""
+    """Tests the type and the order of the progress events of every item. ITM-11 covers events after its end.
+
+    Events of work may come several times, such as those of images in part.
+    """
     for item in view.fold.items:
         before = -1
         for number, kind in item.progress:
@@ -488,6 +509,10 @@ def progress_in_order(view: ExchangeView) -> Iterator[Problem | More]:
             if step < before or before == 2:
                 message = f"{event_name(event)} comes out of order."
                 yield at_event(event, message, expected="in_progress, working, completed", actual=kind, kind="order")
+                break
+            if step == before == 0:
+                message = f"{event_name(event)} comes twice for one item."
+                yield at_event(event, message, expected=1, actual=2, kind="twice")
                 break
             before = step
 

@@ -8,6 +8,8 @@ from rejoinder.sandbox.endpoint.reply import RequestInfo
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     ANNOTATION,
+    CALL_DELTA,
+    CALL_DONE,
     ITEM_ADDED,
     ITEM_DONE,
     PART_ADDED,
@@ -153,6 +155,18 @@ FAULTS: Final = FaultList(
         events=swapped(TEXT_DONE, PART_DONE),
     ),
     Fault(
+        id="arguments-closed-twice",
+        title="The stream has two response.function_call_arguments.done events for each call.",
+        breaks=("PRT-04",),
+        events=twice(CALL_DONE),
+    ),
+    Fault(
+        id="arguments-closed-early",
+        title="response.function_call_arguments.done comes before the last delta.",
+        breaks=("PRT-04",),
+        events=swapped(CALL_DELTA, CALL_DONE),
+    ),
+    Fault(
         id="part-type-changes",
         title="The type of an output_text part changes to text when it is done.",
         breaks=("PRT-05",),
@@ -187,6 +201,12 @@ FAULTS: Final = FaultList(
         title="A summary part is done before its text.",
         breaks=("PRT-09",),
         events=swapped(f"{SUMMARY}_text.done", f"{SUMMARY}_part.done"),
+    ),
+    Fault(
+        id="summary-part-added-twice",
+        title="Reasoning summaries have two response.reasoning_summary_part.added events for each part.",
+        breaks=("PRT-09",),
+        events=twice(f"{SUMMARY}_part.added"),
     ),
     Fault(
         id="annotation-index-from-one",
@@ -287,3 +307,11 @@ def _backward_progress(events: Events, info: RequestInfo) -> Events:
     for later in progress.values():
         later[0]["type"], later[-1]["type"] = later[-1]["type"], later[0]["type"]
     return events
+
+
+@FAULTS.add("tool-progress-repeated", "PRT-13", hook="events", not_in=("openresponses", "vllm"))
+def _repeated_progress(events: Events, info: RequestInfo) -> Events:
+    """A hosted tool call is in progress twice."""
+    specs = info.dialect.events
+    began = [kind for kind, spec in specs.items() if spec.role == "progress" and kind.endswith(".in_progress")]
+    return twice(*began)(events, info)
