@@ -45,7 +45,7 @@ from rejoinder.contract.nodes import (
 )
 from rejoinder.json_copy import copy_json
 from rejoinder.model.verdict import ABSENT
-from rejoinder.strategies._provider import direct, place, single
+from rejoinder.strategies._provider import direct, element, inline, place
 from rejoinder.strategies.schema import leaves
 from rejoinder.strategies.schema.leaves import Alternative
 
@@ -208,14 +208,12 @@ class Compiler:
 
     def _decline(self, node: Array) -> float:
         """Return how much rarer longer lists are, as :func:`listed` has it."""
-        return 0.1 if self._is_rich(node) else 2
+        return 0.3 if self._is_rich(node) else 2
 
     def _build(self, node: Node, field: str) -> SearchStrategy[Any]:
-        if isinstance(node, Scalar | Union | Literal):
+        if isinstance(node, Scalar | Union | Literal | Array):
             entries = self._alternatives(node, field, overridden=True)
             return st.nothing() if not entries else _picked(_ChoiceTable(entries, node.label))
-        if isinstance(node, Array):
-            return self._array(node)
         if isinstance(node, Object):
             return self._object(node, field)
         assert isinstance(node, Anything)
@@ -230,6 +228,8 @@ class Compiler:
             return leaves.alternatives(node.schema)
         if isinstance(node, Literal):
             return leaves.constants(node.values)
+        if isinstance(node, Array):
+            return self._lists(node)
         if not isinstance(node, Union):
             return [Alternative(1, self.strategy(node, field))]
         branches = self.ordered(node)
@@ -242,21 +242,22 @@ class Compiler:
             found += [entry._replace(weight=entry.weight / whole * max(reach, least)) for entry in inner]
         return found
 
-    def _array(self, node: Array) -> SearchStrategy[Any]:
+    def _lists(self, node: Array) -> list[Alternative]:
+        """Return one alternative for each length, so that no list takes a choice for its length alone."""
         largest = max(node.smallest, self._max_items) if node.largest is None else node.largest
         if largest == 0:
-            return st.builds(list)
+            return [Alternative(1, None, [])]
         items = self.strategy(node.items)
         usual = self._usual(node)
         if node.unique:
             known = finite_values(node.items)
             most = usual if known is None else min(usual, len(known))
-            return st.lists(items, min_size=node.smallest, max_size=most, unique_by=canonical)
-        lists = listed(items, node.smallest, usual, decline=self._decline(node))
+            return [Alternative(1, st.lists(items, min_size=node.smallest, max_size=most, unique_by=canonical))]
+        found = lists(items, node.smallest, usual, decline=self._decline(node))
         if node.largest is None or largest == node.smallest:
-            return lists
+            return found
         full = st.builds(_cycled, listed(items, 1, 2), st.sampled_from(sorted({largest - 1, largest} - {0})))
-        return _picked(_ChoiceTable([Alternative(30, lists), Alternative(1, full, extreme=True)], "list"))
+        return [*found, Alternative(sum(entry.weight for entry in found) / 30, full, extreme=True)]
 
     def _object(self, node: Object, field: str) -> SearchStrategy[Any]:
         unlimited = node.names is None and node.largest is None and not node.smallest
@@ -386,7 +387,7 @@ def _shares(weights: list[float]) -> list[int]:
 
 def _drawn(draw: st.DrawFn, entry: Alternative) -> Any:
     if entry.strategy is not None:
-        return single(draw, entry.strategy) if entry.single else draw(entry.strategy)
+        return inline(draw, entry.strategy)
     return copy_json(entry.value) if isinstance(entry.value, dict | list) else entry.value
 
 
@@ -402,31 +403,39 @@ def _pairs(draw: st.DrawFn, table: _ChoiceTable) -> tuple[str, Any]:
 
 
 @st.composite
-def _lists(draw: st.DrawFn, items: SearchStrategy[Any], lengths: _ChoiceTable) -> list[Any]:
-    return [draw(items) for _ in range(lengths.pick(draw).value)]
+def _list(draw: st.DrawFn, items: SearchStrategy[Any], length: int) -> list[Any]:
+    return [element(draw, items) for _ in range(length)]
 
 
-def listed(items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 2) -> SearchStrategy[list[Any]]:
-    """Lists of ``smallest`` to ``largest`` elements: one choice, and those of the elements.
+def lists(items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 2) -> list[Alternative]:
+    """Return lists of ``smallest`` to ``largest`` elements, an alternative for each length, the shortest first.
 
     A list with ``n`` elements more than usual is ``(n + 1) ** decline`` times as rare as a usual one.
     """
-    return _lists(direct(items), _ChoiceTable(_lengths(smallest, largest, decline), "length"))
+    items = direct(items)
+    return [
+        Alternative(weight, _list(items, length) if length else None, None if length else [])
+        for length, weight in _lengths(smallest, largest, decline).items()
+    ]
+
+
+def listed(items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 2) -> SearchStrategy[list[Any]]:
+    """Lists of ``smallest`` to ``largest`` elements, as :func:`lists` has them, for one choice of the length."""
+    return _picked(_ChoiceTable(lists(items, smallest, largest, decline=decline), "length"))
 
 
 def mean_length(smallest: int, largest: int, *, decline: float) -> float:
     """Return how many elements the lists of :func:`listed` have on average."""
     lengths = _lengths(smallest, largest, decline)
-    whole: float = sum(entry.weight * entry.value for entry in lengths)
-    return whole / sum(entry.weight for entry in lengths)
+    return sum(weight * length for length, weight in lengths.items()) / sum(lengths.values())
 
 
-def _lengths(smallest: int, largest: int, decline: float) -> list[Alternative]:
+def _lengths(smallest: int, largest: int, decline: float) -> dict[int, float]:
+    """Return how often there are lists of each length, compared with each other."""
     usual = max(smallest, 1)
-    return [
-        Alternative(1 / (1 + abs(length - usual)) ** decline if length else 0.4, None, length)
-        for length in range(smallest, largest + 1)
-    ]
+    return {
+        length: 1 / (1 + abs(length - usual)) ** decline if length else 0.4 for length in range(smallest, largest + 1)
+    }
 
 
 class _FieldLimits:

@@ -36,6 +36,8 @@ INT_LIMIT: Final = 2**31 - 1
 _FEW: Final = 4
 _SHORT: Final = 80
 _LONG: Final = 4096
+#: What Hypothesis shrinks a character to.
+_PLAINEST: Final = "0"
 #: Bounds up to this length are met exactly in drawn texts; larger ones in :mod:`rejoinder.strategies.sets.edge`.
 _LONGEST_END: Final = 4096
 #: How far from its bounds a number is that is just inside of them.
@@ -84,8 +86,7 @@ class Alternative(NamedTuple):
     """One way to draw a value: from a strategy, or the constant ``value`` where that is ``None``.
 
     ``weight`` is how often it is taken, beside the others. ``extreme`` marks values at ends, which shrinking leaves for
-    ordinary ones. ``name`` is the field that it belongs to, where several fields are chosen from at once. ``single``
-    says that the strategy makes one choice of Hypothesis.
+    ordinary ones. ``name`` is the field that it belongs to, where several fields are chosen from at once.
     """
 
     weight: float
@@ -93,7 +94,6 @@ class Alternative(NamedTuple):
     value: Any = None
     extreme: bool = False
     name: str = ""
-    single: bool = False
 
 
 def constants(values: tuple[Any, ...]) -> list[Alternative]:
@@ -155,9 +155,12 @@ def _texts(alphabet: str, low: int, high: int | None) -> list[Alternative]:
     longest = low + _SHORT if high is None else min(high, low + _SHORT)
     # Most are a few characters long, which costs half as much to draw.
     few = min(longest, low + _FEW)
-    found = [Alternative(72 if few < longest else 108, st.text(alphabet, min_size=low, max_size=few), single=True)]
+    found = [Alternative(72 if few < longest else 108, st.text(alphabet, min_size=low, max_size=few))]
+    if low == 0 or _PLAINEST in alphabet:
+        # One text in three costs no choice of its own, which leaves more of them for the rest of a body.
+        found.insert(0, Alternative(60, None, _PLAINEST * low))
     if few < longest:
-        found.append(Alternative(36, st.text(alphabet, min_size=low, max_size=longest), single=True))
+        found.append(Alternative(36, st.text(alphabet, min_size=low, max_size=longest)))
     if alphabet is ALPHABET:
         found.append(Alternative(16, st.text(min_size=low, max_size=longest), extreme=True))
     if high is None or high > longest:
@@ -244,7 +247,7 @@ def _integers(schema: Mapping[str, Any]) -> list[Alternative]:
         usual = multiples if step == 1 else multiples.map(int(step).__mul__)
     else:
         usual = from_schema({**schema, "minimum": low, "maximum": high})
-    return _with_ends([Alternative(12, usual, single=step == 1)], schema)
+    return _with_ends([Alternative(12, usual)], schema)
 
 
 def _numbers(schema: Mapping[str, Any]) -> list[Alternative]:
@@ -252,7 +255,7 @@ def _numbers(schema: Mapping[str, Any]) -> list[Alternative]:
     if "multipleOf" in schema:
         return [Alternative(1, from_schema({**schema, "minimum": low, "maximum": high}))]
     first, last = max(math.ceil(low), -1000), min(math.floor(high), 1000)
-    found = [Alternative(6, st.integers(first, last), single=True)] if first <= last else []
+    found = [Alternative(6, st.integers(first, last))] if first <= last else []
     return _with_ends([*found, Alternative(6, st.floats(low, high, allow_nan=False))], schema)
 
 
