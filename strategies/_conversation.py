@@ -46,7 +46,7 @@ def arrange(
     ``example`` gives an item of a type (``None`` if there is none). Every answer is preceded by its question; with
     ``complete`` every question also gets its answer. The conversation begins with a user's message and ends with one
     unless the last given item is an answer or a user's message already; these have ``type`` if ``typed``. Ids and call
-    ids are rewritten to be unique and consistent.
+    ids are rewritten to be unique and consistent; those that are null stay null.
     """
     result = [copy_json(item) for item in items]
     result = _with_questions(result, example)
@@ -70,7 +70,9 @@ def arrange(
 
 
 def _asks(item: Item) -> bool:
-    return not called_by(str(item.get("type"))) and ("call_id" in item or item.get("type") in _ANSWERS.values())
+    """Whether an item waits for an answer. A call whose id is null does not: no answer could name it."""
+    has_id = item.get("call_id") is not None
+    return not called_by(str(item.get("type"))) and (has_id or item.get("type") in _ANSWERS.values())
 
 
 def _answer_to(type_: str) -> str:
@@ -117,12 +119,12 @@ def _number(items: list[Item], pairs: list[tuple[Item, Item]]) -> None:
         type_ = item.get("type")
         if isinstance(item.get("id"), str) and isinstance(type_, str) and type_ != "item_reference":
             item["id"] = f"{id_prefix(type_)}_{index:04}"
-        if "call_id" in item:
+        if item.get("call_id") is not None:
             item["call_id"] = f"call_{index:04}"
     for answer, question in pairs:
         if "approval_request_id" in answer:
             answer["approval_request_id"] = question["id"]
-        elif "call_id" in answer:
+        elif answer.get("call_id") is not None:
             answer["call_id"] = question["call_id"]
-        elif answer.get("type") == _NAMES_CALL_IN_ID:
+        elif answer.get("type") == _NAMES_CALL_IN_ID and "call_id" not in answer:
             answer["id"] = question["call_id"]
