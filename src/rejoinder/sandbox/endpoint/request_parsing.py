@@ -185,7 +185,9 @@ def _with_types(body: Any) -> Any:
     return {**body, "input": items}
 
 
-def _check_metadata(metadata: Mapping[str, str]) -> None:
+def _check_metadata(metadata: Any) -> None:
+    if not isinstance(metadata, Mapping) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _invalid("metadata", "must be an object of strings")
     if len(metadata) > _METADATA_PAIRS:
         raise _invalid("metadata", f"has more than {_METADATA_PAIRS} pairs")
     for key, value in metadata.items():
