@@ -1,15 +1,20 @@
-"""Which invalid replies a MUST rule catches: python benchmarks/reply_mutations.py [DIALECT ...] [--document FILE]
+"""Which invalid replies a rule catches: python benchmarks/reply_mutations.py [DIALECT ...] [--document FILE]
 
-Takes valid replies and streams of each dialect, from the sandbox and from rejoinder.strategies. Changes each at every
-place: a field is removed, becomes null, gets a value of another type, an unknown word or an unknown type. Of these
-replies it keeps those that an independent reference refuses:
+Takes valid replies, streams, replies to the other operations and error bodies of each dialect, from the sandbox and
+from rejoinder.strategies. Changes each at every place: a field is removed, becomes null, gets a value of another type,
+an unknown word or an unknown type. Of these replies it keeps those that a reference refuses:
+
+- the schemas of the dialect itself: 99 % must break a rule of level MUST or SHOULD
+- for replies and streams also an independent reference: 97 % must break a rule of level MUST
+
+The independent references:
 
 - openai: the types of openai-python, if they are installed
 - openresponses: the published OpenAPI document, if ``--document`` names it
 - northstar: what both the types of tzafon and those of openai-python refuse, if they are installed
-- any other: the schemas of the dialect itself
 
-Prints which share of them breaks a rule of level MUST, and the places of the others. Exits with 1 below 97 %.
+Also drops, doubles, swaps and delays events of streams, as rejoinder.strategies.broken_streams does. Prints the shares
+and the places of the replies that are not caught. Exits with 1 where a share is lower.
 """
 
 from __future__ import annotations
@@ -29,18 +34,27 @@ from typing import Any, Final
 import jsonschema_rs
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from rejoinder.conformance.judgement import broken_rules
+from rejoinder.conformance.judgement import broken_rules, judge
 from rejoinder.conformance.judging.problems import get
-from rejoinder.contract import Dialect, dialect_names, load_dialect
+from rejoinder.contract import Dialect, Operation, dialect_names, load_dialect, requested_operation
 from rejoinder.model.exchange import Arrivals, Chunks, Exchange, Outcome, Request
 from rejoinder.model.tags import Tag
-from rejoinder.model.verdict import masked
+from rejoinder.model.verdict import Level, Status, masked
 from rejoinder.sandbox import Sandbox, sample_requests
-from rejoinder.strategies import event_streams, response_objects, to_sse
-from rejoinder.validation import escape_key
+from rejoinder.strategies import (
+    EndpointProfile,
+    broken_streams,
+    event_streams,
+    operation_cases,
+    response_objects,
+    to_sse,
+)
+from rejoinder.validation import Validator, escape_key
 
 PROMISED: Final = 0.97
-"""The share of invalid replies that a MUST rule has to catch in every dialect."""
+"""The share of replies that an independent reference refuses and a MUST rule has to catch in every dialect."""
+PROMISED_OWN: Final = 0.99
+"""The share of replies that the dialect's own schemas refuse and a MUST or SHOULD rule has to catch."""
 EACH: Final = 2
 """How many invalid replies there are for each place and kind of change."""
 _DRAWN: Final = 30
@@ -72,10 +86,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A valid exchange, with the values that its reply consists of: one response object, or the events of a stream."""
+    """A valid exchange, with the values that its reply consists of: one JSON value, or the events of a stream.
+
+    ``control`` are exchanges of the same run, which show that the endpoint has an operation.
+    """
 
     exchange: Exchange
     values: tuple[Any, ...]
+    control: tuple[Exchange, ...] = ()
 
     def mutated(self, number: int, value: Any) -> Exchange:
         """Return the exchange with another value in place of the one of that number."""
@@ -165,6 +183,66 @@ def _from_sandbox(dialect: Dialect) -> Iterator[Template]:
             yield Template(exchange, tuple(_values(exchange)))
 
 
+def of_operations(dialect: Dialect) -> list[Template]:
+    """Return valid replies of the sandbox to every operation beside create that break no rule."""
+    sandbox = Sandbox(dialect=dialect.reference)
+    given = {"input": "Say hello."}
+    sent = [sandbox.exchange(_request("POST", "/v1/responses", given), id="created")]
+    ids = {"response_id": str(get(sent[0].json(), "id"))}
+    if "create_conversation" in dialect.operations:
+        talk = {"items": [{"type": "message", "role": "user", "content": "Hi"}] * 2}
+        made = sandbox.exchange(_request("POST", "/v1/conversations", talk), id="talk")
+        ids["conversation_id"] = str(get(made.json(), "id"))
+        listed = sandbox.exchange(_request("GET", f"/v1/conversations/{ids['conversation_id']}/items"), id="items")
+        ids["item_id"] = str(get(listed.json(), "data", 0, "id"))
+    models = sandbox.exchange(_request("GET", "/v1/models"), id="models")
+    found, profile = [], EndpointProfile(model=str(get(models.json(), "data", 0, "id")))
+    # What deletes comes last, and an item before its conversation.
+    for operation in sorted(dialect.operations.values(), key=lambda one: (one.method == "DELETE", -len(one.path))):
+        if operation.name == "cancel":
+            queued = sandbox.exchange(_request("POST", "/v1/responses", {**given, "background": True}), id="queued")
+            ids["response_id"], before = str(get(queued.json(), "id")), ids["response_id"]
+        path = operation.path.format(**ids)
+        for case in operation_cases(operation.name, dialect=dialect.reference, profile=profile, levels=2):
+            if case.query:
+                continue
+            exchange = sandbox.exchange(_request(operation.method, path, case.body), id=case.id)
+            if exchange.status == 200 and exchange.json() is not None and exchange.content_type != "text/event-stream":
+                found.append(Template(exchange, (exchange.json(),)))
+                break
+        if operation.name == "cancel":
+            ids["response_id"] = before
+    return [one for one in found if not breaks_a_rule(one.exchange, dialect)]
+
+
+def of_errors(dialect: Dialect) -> list[Template]:
+    """Return error bodies of the sandbox that break no rule: of refused create requests and of every operation."""
+    sandbox = Sandbox(dialect=dialect.reference)
+    refused = [
+        sandbox.exchange(_request("POST", "/v1/responses", body), id=f"refused-{number}")
+        for number, body in enumerate(({"input": 5}, {"input": "Hi", "previous_response_id": "resp_0"}, []))
+    ]
+    found = [Template(exchange, (exchange.json(),)) for exchange in refused if exchange.status in range(400, 500)]
+    for template in of_operations(dialect):
+        request = template.exchange.request
+        path = "/".join(f"{part}0" if any(c.isdigit() for c in part[2:]) else part for part in request.path.split("/"))
+        body = None if not request.body else {**request.json(), "model": 5, "metadata": 5}
+        exchange = sandbox.exchange(_request(request.method, path, body), id=f"{template.exchange.id}-refused")
+        if exchange.status in range(400, 500) and exchange.json() is not None:
+            found.append(Template(exchange, (exchange.json(),), (template.exchange,)))
+    return [one for one in found if not breaks_a_rule(one.exchange, dialect, one.control)]
+
+
+def _request(method: str, path: str, body: Any = None) -> Request:
+    return Request(method, path, body=b"" if body is None else json.dumps(body).encode())
+
+
+def breaks_a_rule(exchange: Exchange, dialect: Dialect, control: Sequence[Exchange] = ()) -> bool:
+    """Return whether a MUST or SHOULD rule fails on an exchange and its control."""
+    verdicts = judge([*control, exchange], dialect)
+    return any(verdict.status in (Status.FAIL, Status.WARN) for verdict in verdicts)
+
+
 def _values(exchange: Exchange) -> Iterator[Any]:
     if not exchange.body.startswith((b"event:", b"data:")):
         yield json.loads(exchange.body)
@@ -177,9 +255,14 @@ def _values(exchange: Exchange) -> Iterator[Any]:
 
 def _drawn(dialect: Dialect) -> Iterator[Template]:
     for response in _draws(response_objects(dialect=dialect.reference)):
-        yield _template([response], json.dumps(response).encode(), "application/json")
+        yield of_response(response)
     for events in _draws(event_streams(dialect=dialect.reference)):
         yield _template(events, to_sse(events, dialect=dialect), "text/event-stream")
+
+
+def of_response(response: Any) -> Template:
+    """Return the exchange of a create request that got this response object."""
+    return _template([response], json.dumps(response).encode(), "application/json")
 
 
 def _template(values: Sequence[Any], body: bytes, kind: str) -> Template:
@@ -210,6 +293,18 @@ def _draws(strategy: Any) -> list[Any]:
 
     collect()
     return found
+
+
+def error_reference(dialect: Dialect) -> Reference:
+    """Return the dialect's schema of error bodies as the reference."""
+    validator = Validator(dialect.schema("error"))
+    return Reference("its own schemas", (lambda value: not validator.is_valid(value),), ())
+
+
+def operation_reference(operation: Operation) -> Reference:
+    """Return the schema of an operation's replies as the reference."""
+    validator = operation.reply_validator
+    return Reference("its own schemas", (lambda value: not validator.is_valid(value),), ())
 
 
 def own_reference(dialect: Dialect) -> Reference:
@@ -306,15 +401,33 @@ class Score:
     caught: int = 0
     survivors: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
+    def count(self, key: tuple[str, str, str], caught: bool) -> None:
+        """Count one invalid reply by its event type or operation, its place, and its kind of change."""
+        self.invalid += 1
+        self.caught += caught
+        if not caught:
+            self.survivors[key] += 1
+
+    def add(self, other: Score, name: str) -> None:
+        """Count the replies of an operation, too."""
+        self.invalid += other.invalid
+        self.caught += other.caught
+        self.survivors.update({(name, *key[1:]): count for key, count in other.survivors.items()})
+
     @property
     def share(self) -> float:
         """Which share was caught."""
         return self.caught / self.invalid if self.invalid else 1.0
 
 
-def score(dialect: Dialect, found: Sequence[Template], judge: Reference, *, stream: bool, most: int) -> Score:
-    """Judge up to ``most`` invalid replies, at least one for each place and kind of change."""
-    references = judge.event if stream else judge.response
+def score(
+    dialect: Dialect, found: Sequence[Template], by: Reference, *, stream: bool, most: int, level: Level = Level.MUST
+) -> Score:
+    """Test up to ``most`` invalid replies, at least one for each place and kind of change.
+
+    Those count as caught that break a rule of ``level``: MUST, or with SHOULD one of both levels.
+    """
+    references = by.event if stream else by.response
     jobs: dict[tuple[str, str, str], list[tuple[Template, int, Any]]] = {}
     for template in found:
         if template.is_stream is not stream:
@@ -333,11 +446,51 @@ def score(dialect: Dialect, found: Sequence[Template], judge: Reference, *, stre
     random.Random(0).shuffle(chosen)
     result = Score()
     for key, (template, number, changed) in chosen[:most]:
-        result.invalid += 1
-        if broken_rules(template.mutated(number, changed), dialect):
-            result.caught += 1
-        else:
-            result.survivors[key] += 1
+        result.count(key, _is_caught(template.mutated(number, changed), dialect, level, template.control))
+    return result
+
+
+def _is_caught(exchange: Exchange, dialect: Dialect, level: Level, control: Sequence[Exchange] = ()) -> bool:
+    """Whether an exchange breaks a rule of a level; where none of a single exchange does, rules of cases count too."""
+    if broken_rules(exchange, dialect):
+        return True
+    return level is Level.SHOULD and (
+        bool(broken_rules(exchange, dialect, level=level)) or breaks_a_rule(exchange, dialect, control)
+    )
+
+
+def score_operations(dialect: Dialect) -> tuple[Score, Score]:
+    """Test every invalid reply to the operations beside create, and every invalid error body, by the own schemas."""
+    replies, errors = Score(), Score()
+    for template in of_operations(dialect):
+        request = template.exchange.request
+        requested = requested_operation(dialect.operations.values(), request.method, request.path)
+        assert requested is not None
+        operation = requested.operation
+        found = score(
+            dialect, [template], operation_reference(operation), stream=False, most=10_000, level=Level.SHOULD
+        )
+        replies.add(found, operation.name)
+    every = of_errors(dialect)
+    for template in every:
+        found = score(dialect, [template], error_reference(dialect), stream=False, most=10_000, level=Level.SHOULD)
+        errors.add(found, template.exchange.id)
+    return replies, errors
+
+
+def score_order(dialect: Dialect, found: Sequence[Template]) -> Score:
+    """Test streams of the templates in which one event is dropped, doubled, swapped or late, each change once."""
+    result, known = Score(), set()
+    for template in found:
+        if not template.is_stream or get(template.values[-1], "response", "status") != "completed":
+            continue
+        for broken in broken_streams(template.values, dialect=dialect.reference):
+            if not broken.kind.startswith("event") or broken.name in known:
+                continue
+            known.add(broken.name)
+            stream = replace(template, values=tuple(broken.events))
+            key = (broken.name.partition(": ")[2], "", broken.kind)
+            result.count(key, _is_caught(stream.mutated(-1, None), dialect, Level.SHOULD))
     return result
 
 
@@ -352,15 +505,24 @@ def main() -> None:
     for name in options.dialects:
         dialect = load_dialect(name)
         found = templates(dialect)
-        judge = reference(dialect, options.document)
-        for stream in (False, True):
-            result = score(dialect, found, judge, stream=stream, most=options.most)
-            kept = result.share >= PROMISED
+        own, independent = own_reference(dialect), reference(dialect, options.document)
+        rows: list[tuple[str, Score, float, str]] = []
+        for stream, manner in ((False, "plain replies"), (True, "streams")):
+            if independent.name != own.name:
+                result = score(dialect, found, independent, stream=stream, most=options.most)
+                rows.append((manner, result, PROMISED, f"MUST, refused by {independent.name}"))
+            result = score(dialect, found, own, stream=stream, most=options.most, level=Level.SHOULD)
+            rows.append((manner, result, PROMISED_OWN, f"MUST or SHOULD, refused by {own.name}"))
+        rows.append(("order of events", score_order(dialect, found), PROMISED_OWN, "MUST or SHOULD"))
+        replies, errors = score_operations(dialect)
+        rows.append(("other operations", replies, PROMISED_OWN, f"MUST or SHOULD, refused by {own.name}"))
+        rows.append(("error bodies", errors, PROMISED_OWN, f"MUST or SHOULD, refused by {own.name}"))
+        for manner, result, promised, by in rows:
+            kept = result.share >= promised
             good &= kept
-            manner = "streams" if stream else "plain replies"
             print(
-                f"{name:14} {manner:14} {result.caught:>6} of {result.invalid:>6}  {result.share:7.2%}"
-                f"  refused by {judge.name}{'' if kept else '   NOT KEPT'}",
+                f"{name:14} {manner:16} {result.caught:>6} of {result.invalid:>6}  {result.share:7.2%}"
+                f"  {by}{'' if kept else '   NOT KEPT'}",
                 flush=True,
             )
             for (event, pointer, kind), count in sorted(result.survivors.items()):

@@ -52,6 +52,15 @@ def _has_text(view: ExchangeView) -> bool:
     return any(part.first_use is not None for _, part in _parts(view))
 
 
+def _is_used(view: ExchangeView) -> bool:
+    return any(_first_event(part) is not None for _, part in _parts(view))
+
+
+def _first_event(part: PartTrace) -> int | None:
+    """Return the number of the part's first delta or done event, ``None`` without any."""
+    return min((*part.deltas_at[:1], *part.typed_at[:1], *part.closed_at[:1]), default=None)
+
+
 def _has_indexes(view: ExchangeView) -> bool:
     return any(part.index is not None for _, part in _parts(view))
 
@@ -66,9 +75,9 @@ def _is_placed(item: ItemTrace) -> bool:
     return announced in (0, len(item.of("content")))
 
 
-@check("PRT-01", Subject.STREAM, needs=_has_text)
+@check("PRT-01", Subject.STREAM, needs=_is_used)
 def parts_are_announced(view: ExchangeView) -> Iterator[Problem | More]:
-    """Tests that a part is added before its first delta or typed done event.
+    """Tests that a part is added before its first delta or done event.
 
     `response.content_part.added` adds it, or `response.output_item.added` of an item with this part. PRT-14 covers the
     second. PRT-02 covers an unknown `content_index` in an item that has added parts.
@@ -77,7 +86,7 @@ def parts_are_announced(view: ExchangeView) -> Iterator[Problem | More]:
         (
             view.events[used]
             for item, part in _parts(view)
-            if (used := part.first_use) is not None
+            if (used := _first_event(part)) is not None
             and not item.announced_parts("content")
             and not _came_with(item, part)
         ),
@@ -91,7 +100,7 @@ def parts_are_announced(view: ExchangeView) -> Iterator[Problem | More]:
         lambda event: event.type,
     )
     for _, part in _parts(view):
-        used = part.first_use
+        used = _first_event(part)
         if used is None:
             continue
         if part.announced_at and used < part.announced_at[0]:
@@ -106,7 +115,8 @@ def parts_are_announced(view: ExchangeView) -> Iterator[Problem | More]:
 
 def _came_with(item: ItemTrace, part: PartTrace) -> bool:
     """Whether the item was added with the part, before any use of it."""
-    added = item.announced_at and part.first_use is not None and item.announced_at[0] < part.first_use
+    used = _first_event(part)
+    added = item.announced_at and used is not None and item.announced_at[0] < used
     return bool(added) and isinstance(get(item.announced, "content", part.index or 0), dict)
 
 

@@ -25,10 +25,11 @@ from rejoinder.conformance.judging.problems import (
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import state
+from rejoinder.contract import load_rules
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN
-from rejoinder.model.verdict import ABSENT, Problem, masked
+from rejoinder.model.verdict import ABSENT, Level, Problem, masked
 from rejoinder.validation import SchemaError, pointer_keys
 
 # No Responses endpoint is older than the API itself; clocks may run a day ahead.
@@ -158,6 +159,11 @@ def status_is_known(view: ExchangeView) -> Iterator[Problem]:
             yield _problem(event, message, f"{pointer}/status", expected=one_of(known), actual=status)
 
 
+def _is_required(view: ExchangeView, rule: str) -> bool:
+    """Whether the dialect has a rule as MUST or SHOULD. What it leaves open is not all that the schema may refuse."""
+    return view.dialect.level_of(load_rules()[rule]) in (Level.MUST, Level.SHOULD)
+
+
 def _is_owned(view: ExchangeView, error: SchemaError, response: dict[str, Any]) -> bool:
     """Whether a more specific rule reports this error. Most look at the final response only."""
     if error.pointer == "/object":  # RSP-01
@@ -173,7 +179,7 @@ def _is_owned(view: ExchangeView, error: SchemaError, response: dict[str, Any]) 
             return not isinstance(error.actual, str)
         case ["output", index, "role"]:  # ITM-22
             kind = get(response, "output", int(index), "type")
-            return bool(kind == "message") and isinstance(error.actual, str)
+            return bool(kind == "message") and isinstance(error.actual, str) and _is_required(view, "ITM-22")
         case ["output", index, "content", part, "annotations"]:  # RSP-11
             kind = get(response, "output", int(index), "content", int(part), "type")
             return bool(kind == "output_text") and not isinstance(error.actual, list)

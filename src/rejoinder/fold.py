@@ -278,6 +278,8 @@ class StreamFold:
             item.progress = _longer(item.progress, (number, spec.type))
         elif role == "error":
             self.errors.append(number)
+        elif "item_id" in data or "output_index" in data:
+            self._item(number, data)
 
     @property
     def terminal(self) -> Snapshot | None:

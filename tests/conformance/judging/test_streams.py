@@ -208,6 +208,27 @@ def test_a_part_that_comes_with_its_item_needs_no_event_to_be_found(fires: Fires
     assert [fires(rule, stream(lambda events: None)) for rule in ("PRT-01", "PRT-14")] == [False, False]
 
 
+def test_a_part_without_text_is_added_too(fires: Fires) -> None:
+    def without(events: Events, *dropped: str) -> Events:
+        return [event for event in events if event["type"] not in dropped]
+
+    text = ("response.output_text.delta", "response.output_text.done")
+    added = stream(lambda events: without(events, *text))
+    closed = stream(lambda events: without(events, "response.content_part.added", *text))
+    assert [fires("PRT-01", one) for one in (added, closed)] == [False, True]
+
+
+@pytest.mark.parametrize(("index", "found"), [(0, False), (7, True)])
+def test_every_event_with_an_output_index_belongs_to_an_item(fires: Fires, index: int, found: bool) -> None:
+    def with_command(events: Events) -> Events:
+        [added] = of(events, "response.output_item.added")
+        place = events.index(added) + 1
+        command = {"type": "response.shell_call_command.added", "output_index": index, "command_index": 0}
+        return [*events[:place], {**command, "command": "ls", "sequence_number": 0}, *events[place:]]
+
+    assert fires("ITM-18", stream(with_command, "openai"), dialect="openai") is found
+
+
 @pytest.mark.parametrize(("field", "found"), [("incomplete_details", False), ("status", True)])
 def test_only_fields_of_the_item_type_are_compared_with_the_final_item(fires: Fires, field: str, found: bool) -> None:
     def change(events: Events) -> None:

@@ -13,7 +13,7 @@ from rejoinder.strategies.replies import event_streams, output_types
 from rejoinder.strategies.sampling import drawn
 from rejoinder.strategies.sets.broken_streams import broken_streams
 
-SHARE = 0.97
+SHARE = 0.99
 """How many of the broken streams a MUST or SHOULD rule has to fail."""
 
 KINDS = {
