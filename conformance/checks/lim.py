@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rejoinder.conformance.judging.codings import CODINGS, accepted_codings
-from rejoinder.conformance.judging.controls import has_any_control
+from rejoinder.conformance.judging.controls import has_any_control, has_control
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.limits import Dimension, dimension_of, is_accepted, is_rejected, size_of
 from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, one_of
@@ -77,13 +77,19 @@ def _series(case: CaseView) -> tuple[Dimension, list[tuple[int, ExchangeView]]] 
     return dimension, sorted(found, key=lambda pair: pair[0])
 
 
+def _least(row: Dimension, pairs: list[tuple[int, ExchangeView]]) -> int | None:
+    """Return the smallest accepted size, 0 where the run accepted the same JSON without what grows in it."""
+    if row.same and any(has_control(view) for _, view in pairs):
+        return 0
+    return min((size for size, view in pairs if is_accepted(view.exchange)), default=None)
+
+
 def _larger(case: CaseView) -> list[tuple[int, ExchangeView]]:
     """Return the answered requests above the smallest accepted size, and above what LIM-03 covers, with their sizes."""
     series = _series(case)
     if series is None:
         return []
-    accepted = [size for size, view in series[1] if is_accepted(view.exchange)]
-    least = min(accepted, default=None)
+    least = _least(*series)
     limit = series[0].documented(case.views[0].dialect) or 0
     answered = [pair for pair in series[1] if is_accepted(pair[1].exchange) or is_rejected(pair[1].exchange)]
     return [pair for pair in answered if least is not None and pair[0] > max(least, limit)]
@@ -136,7 +142,7 @@ def _documented(case: CaseView) -> list[tuple[int, ExchangeView]]:
         return []
     limit = series[0].documented(series[1][0][1].dialect)
     within = [pair for pair in series[1] if limit is not None and pair[0] <= limit]
-    least = min((size for size, view in within if is_accepted(view.exchange)), default=None)
+    least = _least(series[0], within)
     judged = [pair for pair in within if is_accepted(pair[1].exchange) or is_rejected(pair[1].exchange)]
     return [pair for pair in judged if least is not None and pair[0] > least]
 

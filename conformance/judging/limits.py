@@ -35,6 +35,7 @@ class Dimension:
     ``ceiling`` and then halves the interval ``halvings`` times. ``tokens`` is about how many input tokens one unit
     costs at most, ``size`` how many bytes. ``needs`` names a field of the request that the dialect must have.
     ``heard`` is whether every unit reaches the model, so that the input tokens grow with the number of units.
+    ``same`` is whether the request is the simplest one as JSON, whatever its size is.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Dimension:
     size: float = 1.0
     needs: str = ""
     heard: bool = False
+    same: bool = False
 
     @property
     def case(self) -> str:
@@ -62,7 +64,7 @@ class Dimension:
 # A response repeats the schema, two levels of JSON for each of its levels, and no response deeper than
 # ``rejoinder.budgets.DEPTH`` is parsed.
 _ROWS: Final = (
-    Dimension("body", "Request body", "bytes", 64 * KIB, 8 * MIB, 3),
+    Dimension("body", "Request body", "bytes", 64 * KIB, 8 * MIB, 3, same=True),
     Dimension("event", "Echoed text in one event", "characters", 16 * KIB, MIB, 3, size=1.0, needs="user"),
     Dimension("context", "Input", "words", 256, 16 * KIB, 1, tokens=1.3, size=6.0, heard=True),
     Dimension("items", "Input items", "items", 8, 512, tokens=8.0, size=50.0, heard=True),

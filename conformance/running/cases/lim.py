@@ -9,7 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from rejoinder.budgets import KIB, MIB
+from rejoinder.budgets import MIB
 from rejoinder.conformance.judging.codings import CODINGS
 from rejoinder.conformance.judging.limits import DIMENSIONS, Dimension, dimensions_of, role_of_size
 from rejoinder.conformance.judging.roles import Role
@@ -35,6 +35,8 @@ _ITEMS: Final = (8, 16, 128)
 """Numbers of input items whose input tokens are compared."""
 _SNAPSHOT_BYTES: Final = 4000
 """Bytes of a stream in which its first snapshot has room, with the id of the response."""
+_SEARCHED: Final = ("safety_identifier", "prompt_cache_key")
+"""What only a search sends, up to its documented limit and above."""
 _ABOVE: Final = ("metadata_key",)
 """What is also sent above its documented limit; other cases send the others so."""
 _COMPRESS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
@@ -53,14 +55,15 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     body = DIMENSIONS["body"]
     yield PlannedCase(
         body.case,
-        "A small request, the same with 3 MiB of whitespace, and a minimal valid request.",
-        (sized_request(context, body, KIB), sized_request(context, body, _LARGE, Tag.EDGE), liveness_request(context)),
+        "A minimal request with 3 MiB of whitespace, and one without.",
+        (sized_request(context, body, _LARGE, Tag.EDGE), liveness_request(context)),
     )
     items = DIMENSIONS["items"]
     growing = [sized_request(context, items, size, Tag.EDGE if size == _ITEMS[-1] else Tag.VALID) for size in _ITEMS]
     yield PlannedCase(items.case, "Growing numbers of short messages in the input.", tuple(growing))
     for row in dimensions_of(context.dialect):
-        if (limit := row.documented(context.dialect)) is not None:
+        limit = row.documented(context.dialect)
+        if limit is not None and row.name not in _SEARCHED:
             sizes = [sized_request(context, row, size) for size in (limit // 2, limit)]
             above = [sized_request(context, row, limit + 1, Tag.EDGE)] if row.name in _ABOVE else []
             yield PlannedCase(

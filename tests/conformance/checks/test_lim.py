@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import cycle
 
 import pytest
 
@@ -24,6 +25,7 @@ from rejoinder.sandbox.freedoms.lim import FREEDOMS
 
 Change = Callable[[Exchange], Exchange]
 LARGE = "size-3145728"
+FREEDOM_IDS = [freedom.id for freedom in FREEDOMS]
 
 
 @cache
@@ -64,8 +66,10 @@ def error(text: str) -> bytes:
     ).encode()
 
 
-@pytest.mark.parametrize("dialect", dialect_names())
-@pytest.mark.parametrize("freedom", ["", *(freedom.id for freedom in FREEDOMS)])
+@pytest.mark.parametrize(
+    ("dialect", "freedom"),
+    [*((dialect, "") for dialect in dialect_names()), *zip(cycle(dialect_names()), FREEDOM_IDS, strict=False)],
+)
 def test_a_clean_endpoint_breaks_no_rule(dialect: str, freedom: str) -> None:
     found = played(dialect=dialect, freedom=freedom)
     assert {rule for rule, verdict in found.items() if verdict.findings and verdict.level is not Level.MAY} == set()
@@ -124,11 +128,12 @@ def test_an_error_object_is_clean_whatever_its_status_is(status: int) -> None:
 
 def test_an_endpoint_that_refuses_every_size_has_no_limit() -> None:
     def change(exchange: Exchange) -> Exchange:
-        sized = exchange.case.startswith("limits.")
+        sized = exchange.case.startswith("limits.") and exchange.case != "limits.body"
         return refused(exchange.role, 500, b"crash", "text/plain")(exchange) if sized else exchange
 
     found = played(change, dialect="openai")
-    assert {found[rule].judged for rule in ("LIM-02", "LIM-03", "LIM-04")} == {0}
+    assert {found[rule].judged for rule in ("LIM-03", "LIM-04")} == {0}
+    assert not found["LIM-02"].findings
 
 
 def counted(change: Callable[[int, int], int | None]) -> Change:

@@ -95,10 +95,10 @@ def test_a_clean_endpoint_breaks_no_rule_and_its_limits_are_found(dialect: str) 
 @pytest.mark.slow(2)
 @pytest.mark.parametrize("freedom", ["bodies-limited", "bodies-limited-as-bad", "items-limited"])
 def test_other_limits_break_no_rule(freedom: str) -> None:
+    name = "items" if freedom == "items-limited" else "body"
     for dialect in dialect_names():
-        found, loud, _ = searched(Endpoint(dialect, freedoms=[freedom]), "body", "items")
-        assert loud == {}
-        assert any(one.stop is LimitStop.FOUND for one in found.values())
+        found, loud, _ = searched(Endpoint(dialect, freedoms=[freedom]), name)
+        assert (loud, found[name].stop) == ({}, LimitStop.FOUND)
 
 
 @pytest.mark.parametrize("limit", [9, 100, 333])
@@ -204,7 +204,7 @@ def test_the_length_of_the_context_comes_from_the_list_of_models(fields: dict[st
 @pytest.mark.parametrize("row", DIMENSIONS.values(), ids=lambda row: row.name)
 def test_what_a_search_costs_is_never_more_than_it_says(row: Dimension) -> None:
     dialect = "vllm" if row.name != "call_id" else "openai"
-    for limit in (row.start, row.ceiling - 1):
+    for limit in (row.start, row.ceiling - 1) if row.name != "body" else (row.start, 8 * row.start):
         endpoint = Endpoint(dialect, Variation(id="limited", title="", received=refused_above(row, limit)))
         plan = LimitPlan((row,))
         asyncio.run(find_limits(endpoint, context(dialect), plan))
