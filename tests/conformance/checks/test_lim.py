@@ -99,6 +99,11 @@ def test_a_coding_is_refused_with_415_or_a_message_about_it(status: int, text: s
     assert bool(found.findings) is not clean
 
 
+def test_a_coding_may_be_refused_without_a_body() -> None:
+    found = played(refused("gzip", 415, b""))
+    assert (found["LIM-01"].status, found["ERR-01"].findings) == (Status.PASS, [])
+
+
 @pytest.mark.parametrize("status", [401, 403, 429, 503])
 def test_a_busy_endpoint_says_nothing_of_codings_and_limits(status: int) -> None:
     def busy(exchange: Exchange) -> Exchange:
