@@ -49,7 +49,7 @@ def _slot_rule(rule: str, what: str) -> None:
     heard.__doc__ = (
         f"Canaries are placed {what}. Three requests ask the model to repeat them: with and without streaming, and "
         "in another wording. A canary fails only if all responses lack it, the model repeats all canaries from one "
-        "user message in two wordings, and two further responses lack it too."
+        "user message in two wordings, and another response lacks it too."
     )
     check(rule, Subject.CASE, needs=is_about(rule, *ATTEMPTS))(heard)
 

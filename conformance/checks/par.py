@@ -225,7 +225,7 @@ def logit_bias_pushes(case: CaseView) -> Iterator[Problem | Declined]:
 def earlier_messages_are_heard(case: CaseView) -> Iterator[Problem | Declined]:
     """A canary is placed in `previous_input_messages`. Three requests ask the model to repeat it: plain, streamed and
     in another wording. It fails only if all responses lack it, the model repeats it from a user message in two
-    wordings, and two further responses lack it too.
+    wordings, and another response lacks it too.
     """
     yield from unheard_words(case)
 

@@ -14,7 +14,7 @@ from rejoinder.conformance.judging.turns import cannot_repeat, response_of, says
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import Problem
 
-ATTEMPTS: Final = (Role.PLAIN, Role.STREAM, Role.AGAIN, Role.CONFIRM, Role.CONFIRM_STREAM)
+ATTEMPTS: Final = (Role.PLAIN, Role.STREAM, Role.AGAIN, Role.CONFIRM)
 """The roles of the requests for the canaries."""
 
 _CONTROLS: Final = (Role.CONTROL, Role.CONTROL_STREAM)

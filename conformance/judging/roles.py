@@ -24,7 +24,6 @@ class Role(StrEnum):
     CONTROL = "control"
     CONTROL_STREAM = "control-stream"
     CONFIRM = "confirm"
-    CONFIRM_STREAM = "confirm-stream"
     WITH = "with"
     WITHOUT = "without"
     SIZE = "size"

@@ -2,7 +2,7 @@
 
 The case of a slot sends a prompt for its canaries plain, and another one streamed. If neither response has them all, a
 third prompt follows, and the same texts as one user message in both wordings, to show what the model can do. If it can
-repeat them, two more requests follow. The tag of a request is the rule that its case is about.
+repeat them, another request follows. The tag of a request is the rule that its case is about.
 """
 
 from __future__ import annotations
@@ -119,12 +119,9 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
 
         return body
 
-    def confirming(question: str, **fields: Any) -> Callable[[Replies], dict[str, Any] | None]:
-        def body(replies: Replies) -> dict[str, Any] | None:
-            able = all(_says_all(replies, role, canaries) for role in (Role.CONTROL, Role.CONTROL_STREAM))
-            return prepared({**slot.ask(question), **fields}) if able else None
-
-        return body
+    def confirming(replies: Replies) -> dict[str, Any] | None:
+        able = all(_says_all(replies, role, canaries) for role in (Role.CONTROL, Role.CONTROL_STREAM))
+        return prepared(slot.ask(questions[1])) if able else None
 
     tags = (Tag.VALID, sent_for(slot.rule))
     return PlannedCase(
@@ -137,8 +134,7 @@ def slot_case(context: CaseContext, slot: Slot) -> PlannedCase:
             # A model that repeats only the start or the end of its input must not pass for one that repeats canaries.
             RequestSpec(Role.CONTROL, control(*slot.sentences, questions[0]), tags),
             RequestSpec(Role.CONTROL_STREAM, control(*second, stream=True), tags),
-            RequestSpec(Role.CONFIRM, confirming(questions[1]), tags),
-            RequestSpec(Role.CONFIRM_STREAM, confirming(questions[0], stream=True), tags),
+            RequestSpec(Role.CONFIRM, confirming, tags),
         ),
         recalls=True,
     )
@@ -205,16 +201,15 @@ def _roles() -> Iterator[Slot]:
             (sentence,),
             _with(_message(role, sentence)),
         )
-    sentence = tell("marble")
+    system, developer = (f"Code word 1 is {new_canary('marble')}.", f"Code word 2 is {new_canary('cobalt')}.")
     talk = [_message("user", "Good morning."), _answered("Good morning.")]
-    for role in ("system", "developer"):
-        yield Slot(
-            f"role-{role}-amid",
-            "MEM-02",
-            f"A canary in a {role} message in the middle of a conversation.",
-            (sentence,),
-            _with(*talk, _message(role, sentence)),
-        )
+    yield Slot(
+        "roles-amid",
+        "MEM-02",
+        "Canaries in a system and a developer message in the middle of a conversation.",
+        (system, developer),
+        _with(*talk, _message("system", system), *talk, _message("developer", developer)),
+    )
 
 
 def _parts() -> Iterator[Slot]:
@@ -305,21 +300,20 @@ def _outputs() -> Iterator[Slot]:
         parts,
         _after(call("call_1", "Oslo"), output("call_1", [*map(_text, parts)]), tools=[LOOK_UP]),
     )
-    for form, mark in (("string", "walnut"), ("parts", "indigo")):
-        said = tell(mark)
-        made = {"type": "custom_tool_call", "call_id": "call_1", "name": "read_note", "input": "the note"}
-        given = {
-            "type": "custom_tool_call_output",
-            "call_id": "call_1",
-            "output": said if form == "string" else [_text(said)],
-        }
-        yield Slot(
-            f"custom-output-{form}",
-            "MEM-05",
-            f"A canary in the output of a custom tool, as {'a string' if form == 'string' else 'a list of parts'}.",
-            (said,),
-            _after(made, given, tools=[_NOTES]),
-        )
+    notes = (f"Code word 1 is {new_canary('walnut')}.", f"Code word 2 is {new_canary('indigo')}.")
+    history: _Items = []
+    outputs: tuple[Any, ...] = (notes[0], [_text(notes[1])])
+    for number, said in enumerate(outputs, 1):
+        name = {"call_id": f"call_{number}", "name": "read_note", "input": f"note {number}"}
+        history.append({"type": "custom_tool_call", **name})
+        history.append({"type": "custom_tool_call_output", "call_id": f"call_{number}", "output": said})
+    yield Slot(
+        "custom-outputs",
+        "MEM-05",
+        "Canaries in two outputs of a custom tool, a string and a list of parts.",
+        notes,
+        _after(*history, tools=[_NOTES]),
+    )
 
 
 def _turns() -> Iterator[Slot]:
