@@ -25,7 +25,7 @@ from rejoinder.conformance.judging.controls import answered_items, answered_requ
 from rejoinder.conformance.judging.defects import Occurrence, count_defects, find_causes, occurrence
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.problems import LATER_PLACES, MAX_KINDS, MAX_PLACES, MAX_RUN_PLACES, More, repeated
-from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies
+from rejoinder.conformance.judging.registry import Declined, Registered, Subject, applies, looked_at
 from rejoinder.conformance.judging.token_counts import measure_scale
 from rejoinder.conformance.judging.turns import CRASH, is_forgotten
 from rejoinder.conformance.judging.untested import UntestedRules
@@ -430,7 +430,7 @@ def problems_by_rule(
                 subject = registered.subject
                 if subject not in (Subject.CASE, Subject.RUN):
                     if subject not in applying:
-                        applying[subject] = [view] if applies(subject, view) else []
+                        applying[subject] = [looked_at(subject, view)] if applies(subject, view) else []
                     _run_check(registered, applying[subject], result)
             if result.problems:
                 broken[rule.id] = [problem for _, problems in result.problems for problem in problems]
@@ -594,7 +594,7 @@ def _subjects(views: list[ExchangeView]) -> SubjectValues:
     for view in views:
         cases.setdefault(view.exchange.case, []).append(view)
     found: dict[Subject, list[Any]] = {
-        subject: [view for view in views if applies(subject, view)] for subject in Subject
+        subject: [looked_at(subject, view) for view in views if applies(subject, view)] for subject in Subject
     }
     found[Subject.CASE] = [CaseView(name, tuple(members)) for name, members in cases.items()]
     found[Subject.RUN] = [CaseView("", tuple(views))] if views else []

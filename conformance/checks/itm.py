@@ -338,6 +338,7 @@ def nothing_after_the_end(view: ExchangeView) -> Iterator[Problem | More]:
             yield at_event(event, message, "/item_id", expected="no event of this item", actual=event.type)
 
 
+@check("ITM-12", Subject.RETURNED, needs=lambda view: "incomplete" in view.item_statuses)
 @check("ITM-12", Subject.RESPONSE, needs=lambda view: "incomplete" in view.item_statuses)
 def incomplete_is_last(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the position of every incomplete item in the final output."""
@@ -354,6 +355,7 @@ def incomplete_is_last(view: ExchangeView) -> Iterator[Problem | More]:
     )
 
 
+@check("ITM-13", Subject.RETURNED, needs=lambda view: get(view.response, "status") == "completed" and bool(view.output))
 @check("ITM-13", Subject.RESPONSE, needs=lambda view: get(view.response, "status") == "completed" and bool(view.output))
 def completed_means_all(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the status of every item in a completed response."""
@@ -393,6 +395,7 @@ def cut_item_is_incomplete(view: ExchangeView) -> Iterator[Problem | More]:
         )
 
 
+@check("ITM-15", Subject.RETURNED, needs=lambda view: any(isinstance(item.get("id"), str) for item in view.output))
 @check("ITM-15", Subject.RESPONSE, needs=lambda view: any(isinstance(item.get("id"), str) for item in view.output))
 def ids_are_unique(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares the string ids of all items in the final output."""
@@ -418,6 +421,7 @@ def ids_are_unique(view: ExchangeView) -> Iterator[Problem | More]:
     )
 
 
+@check("ITM-16", Subject.RETURNED, needs=lambda view: bool(view.output))
 @check("ITM-16", Subject.RESPONSE, needs=lambda view: bool(view.output))
 def id_type_status(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests that `type`, `id` and `status` of every item in the final output are strings."""
@@ -465,6 +469,7 @@ def id_type_status(view: ExchangeView) -> Iterator[Problem | More]:
             yield from wrong.problems(partial(problem, name, kind if kind in view.dialect.item_types else ""))
 
 
+@check("ITM-17", Subject.RETURNED, needs=lambda view: bool(view.items_by_type))
 @check("ITM-17", Subject.RESPONSE, needs=lambda view: bool(view.items_by_type))
 def item_types_are_known(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares every item type in the final output with the list of the dialect and the form `vendor:name`."""
@@ -566,6 +571,7 @@ def reasoning_comes_first(view: ExchangeView) -> Iterator[Problem | More]:
         yield in_response(view, message, "/output", expected="item other than reasoning", actual="reasoning")
 
 
+@check("ITM-22", Subject.RETURNED, needs=lambda view: "message" in view.items_by_type)
 @check("ITM-22", Subject.RESPONSE, needs=lambda view: "message" in view.items_by_type)
 def messages_are_the_assistants(view: ExchangeView) -> Iterator[Problem | More]:
     """Tests the role of every message in the final output. RSP-05 covers a role that is no string."""

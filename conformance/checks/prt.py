@@ -345,7 +345,11 @@ def parts_close_before_their_item(view: ExchangeView) -> Iterator[Problem | More
     needs=lambda view: any(isinstance(get(i.closed, "content"), list) for i in view.fold.items),
 )
 def as_many_parts_as_closed(view: ExchangeView) -> Iterator[Problem | More]:
-    """Compares the number of done parts with the length of `content` in the done item."""
+    """Compares the number of done parts with the length of `content` in the done item, and each part with its `part`.
+
+    Fields that are absent, null or empty in one of the two are not compared. Other rules compare the type and the text
+    of a part.
+    """
     for item in view.fold.items:
         content = get(item.closed, "content")
         if not isinstance(content, list) or item.type not in ("message", "reasoning"):
@@ -361,6 +365,26 @@ def as_many_parts_as_closed(view: ExchangeView) -> Iterator[Problem | More]:
                 expected=plural(closed, "part"),
                 actual=plural(len(content), "part"),
             )
+        elif _is_placed(item):
+            for part in item.of("content"):
+                place = item.place(part)
+                yield from _changed_part(view, item, place, part.closed, get(content, place))
+
+
+_COMPARED_ELSEWHERE: Final = frozenset({"type", *_ZERO_TEXT.values()})
+"""Fields of parts that PRT-05 and the rules on accumulated text compare."""
+
+
+def _changed_part(view: ExchangeView, item: ItemTrace, place: int, done: Any, kept: Any) -> Iterator[Problem | More]:
+    """Yield where a part of a done item differs from the part in its own done event."""
+    if not isinstance(done, dict) or not isinstance(kept, dict):
+        return
+    for name, value in done.items():
+        other = kept.get(name)
+        if name not in _COMPARED_ELSEWHERE and value and other and value != other:
+            message = "A part of the done item differs at {} from the part in response.content_part.done."
+            event = view.events[item.closed_at[0]]
+            yield from differing(at_event, event, message, value, other, f"/item/content/{place}/{name}", kind="part")
 
 
 def _has_summary(view: ExchangeView) -> bool:
@@ -457,6 +481,7 @@ def _annotations(view: ExchangeView) -> Iterator[tuple[str, int, dict[str, Any]]
                 yield f"{pointer}/annotations/{i}", length, annotation
 
 
+@check("PRT-11", Subject.RETURNED, needs=lambda view: any(True for _ in _annotations(view)))
 @check("PRT-11", Subject.RESPONSE, needs=lambda view: any(True for _ in _annotations(view)))
 def annotations_lie_in_the_text(view: ExchangeView) -> Iterator[Problem | More]:
     """Compares `start_index` and `end_index` with the length of the text, counted in UTF-16 code units."""

@@ -74,6 +74,7 @@ def object_is_response(view: ExchangeView) -> Iterator[Problem]:
             yield _problem(event, message, f"{pointer}/object", expected="response", actual=value)
 
 
+@check("RSP-02", Subject.RETURNED)
 @check("RSP-02", Subject.RESPONSE)
 def id_is_there(view: ExchangeView) -> Iterator[Problem]:
     """Tests that `id` is not empty."""
@@ -102,6 +103,7 @@ def ids_are_fresh(run: CaseView) -> Iterator[Problem]:
         seen.setdefault(identity, view.exchange.id)
 
 
+@check("RSP-03", Subject.RETURNED)
 @check("RSP-03", Subject.RESPONSE)
 def plausible_times(view: ExchangeView) -> Iterator[Problem]:
     """Tests that `created_at` is between 2020 and tomorrow. Compares `completed_at` with `status` and `created_at`.
@@ -252,6 +254,7 @@ def required_fields(view: ExchangeView) -> Iterator[Problem | More]:
     )
 
 
+@check("RSP-06", Subject.RETURNED, needs=lambda view: isinstance(state(view.response), str))
 @check("RSP-06", Subject.RESPONSE, needs=lambda view: isinstance(state(view.response), str))
 def failed_means_error(view: ExchangeView) -> Iterator[Problem]:
     """Tests `error.code` and `error.message` of failed responses. Others must not have an `error`."""
@@ -297,6 +300,7 @@ def error_codes_are_known(view: ExchangeView) -> Iterator[Problem]:
         yield in_response(view, message, "/error/code", expected=one_of(codes), actual=code)
 
 
+@check("RSP-08", Subject.RETURNED, needs=lambda view: isinstance(state(view.response), str))
 @check("RSP-08", Subject.RESPONSE, needs=lambda view: isinstance(state(view.response), str))
 def incomplete_says_why(view: ExchangeView) -> Iterator[Problem]:
     """Tests `incomplete_details.reason` of incomplete responses. Others must not have `incomplete_details`."""
@@ -381,6 +385,7 @@ def completed_has_output(view: ExchangeView) -> Iterator[Problem]:
         )
 
 
+@check("RSP-11", Subject.RETURNED, needs=lambda view: any(True for _ in view.text_parts()))
 @check("RSP-11", Subject.RESPONSE, needs=lambda view: any(True for _ in view.text_parts()))
 def text_parts_have_annotations(view: ExchangeView) -> Iterator[Problem]:
     """Tests `annotations` of every `output_text` part."""

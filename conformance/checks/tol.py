@@ -200,6 +200,7 @@ def called_tools_are_declared(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
+@check("TOL-05", Subject.RETURNED, needs=lambda view: bool(calls(view, *_CALLS)))
 @check("TOL-05", Subject.RESPONSE, needs=lambda view: bool(calls(view, *_CALLS)))
 def call_ids_can_be_sent_back(view: ExchangeView) -> Iterator[Problem]:
     """The `call_id` of each call must be a non-empty string, unique in the response."""

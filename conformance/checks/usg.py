@@ -64,6 +64,7 @@ def _usage(view: ExchangeView) -> dict[str, Any]:
     return usage if isinstance(usage, dict) else {}
 
 
+@check("USG-01", Subject.RETURNED, needs=lambda view: get(view.response, "status") in ("completed", "incomplete"))
 @check("USG-01", Subject.RESPONSE, needs=lambda view: get(view.response, "status") in ("completed", "incomplete"))
 def usage_at_the_end(view: ExchangeView) -> Iterator[Problem]:
     """Tests that `usage` of every completed and incomplete response is an object."""
@@ -78,6 +79,7 @@ def _counts(view: ExchangeView) -> list[Any]:
     return [_usage(view).get(name) for name in _COUNTS]
 
 
+@check("USG-02", Subject.RETURNED, needs=lambda view: all(is_integer(count) for count in _counts(view)))
 @check("USG-02", Subject.RESPONSE, needs=lambda view: all(is_integer(count) for count in _counts(view)))
 def usage_adds_up(view: ExchangeView) -> Iterator[Problem]:
     """Compares `total_tokens` with the sum of `input_tokens` and `output_tokens`."""
@@ -87,6 +89,7 @@ def usage_adds_up(view: ExchangeView) -> Iterator[Problem]:
         yield in_response(view, message, "/usage/total_tokens", expected=given + made, actual=total)
 
 
+@check("USG-03", Subject.RETURNED, needs=lambda view: bool(_usage(view)))
 @check("USG-03", Subject.RESPONSE, needs=lambda view: bool(_usage(view)))
 def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
     """Tests that every count that `usage` has is a non-negative integer. USG-12 covers the others."""
@@ -104,6 +107,7 @@ def counts_are_counts(view: ExchangeView) -> Iterator[Problem]:
             )
 
 
+@check("USG-12", Subject.RETURNED, needs=lambda view: isinstance(get(view.response, "usage"), dict))
 @check("USG-12", Subject.RESPONSE, needs=lambda view: isinstance(get(view.response, "usage"), dict))
 def counts_are_there(view: ExchangeView) -> Iterator[Problem]:
     """Searches `usage` for the three counts. Null counts as missing."""
@@ -157,6 +161,7 @@ def _counts_details(view: ExchangeView) -> bool:
     return any(is_integer(get(usage, *place)) and is_integer(get(usage, total)) for place, total in _TOTALS)
 
 
+@check("USG-05", Subject.RETURNED, needs=_counts_details)
 @check("USG-05", Subject.RESPONSE, needs=_counts_details)
 def details_are_parts(view: ExchangeView) -> Iterator[Problem]:
     """Compares each detail, if present, with its total."""

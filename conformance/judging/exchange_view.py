@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _BEGINNING: Final = re.compile(r'[ \t\n\r]*+[\[{"0-9tfnNI-]')
 """How a text begins that may be JSON, or is it but for its constants."""
+_FINISHED: Final = ("completed", "incomplete", "failed", "cancelled")
 _NO_FIELDS: Final[dict[str, Any]] = {}
 
 
@@ -292,6 +293,14 @@ class ExchangeView:
         return found if isinstance(found, dict) else None
 
     @cached_property
+    def returned(self) -> ReturnedView | None:
+        """The view of the finished response that an operation beside create returned, ``None`` for anything else."""
+        body = self.body if self.requested is not None and self.exchange.ok else None
+        if not isinstance(body, dict) or body.get("object") != "response" or body.get("status") not in _FINISHED:
+            return None
+        return ReturnedView(self.exchange, self.dialect, self.run_context)
+
+    @cached_property
     def response_event(self) -> Event | None:
         """The event that carries :attr:`response`, ``None`` for plain replies."""
         terminal = self.fold.terminal if self.is_stream else None
@@ -363,6 +372,20 @@ class ExchangeView:
     def text(self) -> str:
         """Return the joined output_text of the final output."""
         return "".join([part["text"] for _, _, part in self._texts if isinstance(part.get("text"), str)])
+
+
+class ReturnedView(ExchangeView):
+    """An exchange of an operation that returned a response, as checks of responses see it: without what was sent."""
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """Nothing: what the response answers was sent before."""
+        return {}
+
+    @cached_property
+    def response(self) -> dict[str, Any] | None:
+        """The response object that was returned."""
+        return self.body if isinstance(self.body, dict) else None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class Subject(StrEnum):
     STREAM = "successful streams"
     EXCHANGE = "every exchange of every operation"
     RESPONSE = "every final response object"
+    RETURNED = "finished responses that other operations return"
     REFUSAL = "refused requests of every operation"
     CASE = "all exchanges of a case together"
     RUN = "all exchanges of the run together"
@@ -80,6 +81,12 @@ def check(rule: str, subject: Subject, *, needs: Needs | None = None) -> Callabl
     return register
 
 
+def looked_at(subject: Subject, view: ExchangeView) -> ExchangeView:
+    """Return the view of an exchange that a check on single exchanges looks at, see :func:`applies`."""
+    returned = view.returned if subject is Subject.RETURNED else None
+    return view if returned is None else returned
+
+
 def applies(subject: Subject, view: ExchangeView) -> bool:
     """Return whether a check on single exchanges looks at this one."""
     if subject is Subject.EXCHANGE:
@@ -92,6 +99,8 @@ def applies(subject: Subject, view: ExchangeView) -> bool:
         return view.is_stream
     if subject is Subject.RESPONSE:
         return view.response is not None
+    if subject is Subject.RETURNED:
+        return view.returned is not None
     if subject is Subject.REFUSAL:
         return view.exchange.status is not None and view.exchange.status >= 400
     return False

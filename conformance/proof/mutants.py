@@ -19,6 +19,7 @@ import asyncio
 import random
 import re
 import sys
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -46,7 +47,7 @@ from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
 from rejoinder.conformance.running.plan import PLAN_NAMES, Plan, build_plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.formatting import plural
-from rejoinder.model.exchange import Exchange
+from rejoinder.model.exchange import Exchange, Headers
 from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Level, Status, Verdict
 from rejoinder.sandbox import Sandbox
@@ -70,6 +71,8 @@ CASES: Final = 8
 """With how many cases that can see a mutant it is tried before the whole plan is sent."""
 
 _REQUIREMENT: Final = "CAP-01"
+_NOW: Final = float(int(time.time()))
+"""When cases are sent that can see a mutant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,8 @@ class MutantRow:
     ``valid`` says that every reply that was seen is valid by the schemas of the dialect. ``requests`` counts the
     exchanges that were checked, ``step`` says in which step it ended. ``only_required`` says that it is caught by
     nothing but the requirement that the endpoint has a feature, ``reported`` that the report names what is refused,
-    with the two requests that prove it.
+    with the two requests that prove it. ``unchanged`` says that the sandbox sent the same bytes as without the mutant
+    in every case that could see it: then it is no defect.
     """
 
     id: str
@@ -146,6 +150,7 @@ class MutantRow:
     step: int
     only_required: bool = False
     reported: bool = False
+    unchanged: bool = False
 
     @property
     def operator(self) -> str:
@@ -264,6 +269,8 @@ class _Trial:
         self._covered = len(names) < SEEN_AT
         names = names if self._covered else names[:CASES]
         self._new, *_ = self._sent(names)
+        if self._covered and _replies(self._new) == _replies_without(self.job.plan, self.job.dialect, tuple(names)):
+            return replace(self._row("", "", 2), unchanged=True)
         verdicts = judge(self._new, self.dialect)
         fired = [verdict for verdict in verdicts if verdict.findings]
         silent = _fired_without(self.job.plan, self.job.dialect, tuple(names)) if fired else frozenset()
@@ -298,7 +305,7 @@ class _Trial:
         return replace(self._row(Level.MAY if self.weak else "", self.weak, 3), reported=bool(context.refusals))
 
     def _sandbox(self) -> tuple[Sandbox, Target, ManualClock]:
-        clock = ManualClock()
+        clock = ManualClock(_NOW)
         # Ids are others than those of the recorded run, with which these exchanges are checked.
         sandbox = Sandbox(self.job.dialect, seed=1, variations=(self.mutant,), clock=clock)
         return sandbox, sandbox_target(self.job.dialect, model=None), clock
@@ -340,6 +347,19 @@ class _Trial:
 def _rules_on_runs() -> tuple[str, ...]:
     """Return the rules with a check that looks at a whole run."""
     return tuple(rule for rule, checks in checks_by_rule().items() if any(one.subject is Subject.RUN for one in checks))
+
+
+def _replies(exchanges: Iterable[Exchange]) -> list[tuple[str, int | None, Headers, bytes]]:
+    return [(exchange.id, exchange.status, exchange.headers, exchange.body) for exchange in exchanges]
+
+
+@cache
+def _replies_without(plan: str, dialect: str, names: tuple[str, ...]) -> list[tuple[str, int | None, Headers, bytes]]:
+    """Return what the sandbox sends in these cases without the mutant."""
+    cases = tuple(case for case in recorded(plan, dialect).plan.cases if case.id in names)
+    clock = ManualClock(_NOW)
+    sandbox, target = Sandbox(dialect, seed=1, clock=clock), sandbox_target(dialect, model=None)
+    return _replies(one for batch in run_in_process(Plan(plan, cases), sandbox, target, clock) for one in batch)
 
 
 @cache
@@ -392,12 +412,12 @@ def command(
     rows: list[MutantRow] = []
     for row in spread(try_mutant, jobs, workers):
         rows.append(row)
-        if not row.killed:
+        if not row.killed and not row.unchanged:
             click.echo(_line(row))
     click.echo()
     for line in table(rows):
         click.echo(line)
-    unexplained = [row for row in rows if not row.killed and reason_for(row) is None]
+    unexplained = [row for row in rows if not row.killed and not row.unchanged and reason_for(row) is None]
     click.echo(f"{plural(len(unexplained), 'survivor')} without a reason")
     sys.exit(1 if unexplained else 0)
 
@@ -416,6 +436,9 @@ def table(rows: Iterable[MutantRow]) -> Iterator[str]:
     for row in rows:
         for name in (row.operator, "all"):
             count = counts.setdefault(name, Counter())
+            if row.unchanged:
+                count["unchanged"] += 1
+                continue
             count["mutants"] += 1
             count[row.level or "alive"] += 1
             count["valid"] += row.valid
@@ -426,15 +449,15 @@ def table(rows: Iterable[MutantRow]) -> Iterator[str]:
             count["argued"] += known is not None and known.kind != "gap"
     order = [*(name for name in OPERATORS if name in counts), *(["all"] if counts else [])]
     yield (
-        f"{'operator':20}{'mutants':>8}{'MUST':>7}{'SHOULD':>8}{'MAY':>6}{'alive':>7}{'argued':>8}{'killed':>9}"
+        f"{'operator':20}{'unchanged':>10}{'mutants':>8}{'MUST':>7}{'SHOULD':>8}{'MAY':>6}{'alive':>7}{'argued':>8}{'killed':>9}"
         f"{'valid':>8}{'required':>10}{'requests':>10}"
     )
     for name in order:
         count = counts[name]
-        share = count["killed"] / count["mutants"]
+        share = count["killed"] / count["mutants"] if count["mutants"] else 1.0
         each = count["requests of killed"] / count["killed"] if count["killed"] else 0.0
         yield (
-            f"{name:20}{count['mutants']:>8}{count['MUST']:>7}{count['SHOULD']:>8}{count['MAY']:>6}{count['alive']:>7}"
+            f"{name:20}{count['unchanged']:>10}{count['mutants']:>8}{count['MUST']:>7}{count['SHOULD']:>8}{count['MAY']:>6}{count['alive']:>7}"
             f"{count['argued']:>8}{share:>9.2%}{count['valid']:>8}{count['required']:>10}{each:>10.1f}"
         )
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from rejoinder.conformance.judgement import broken_rules
 from rejoinder.conformance.judging import registry
 from rejoinder.conformance.judging.exchange_view import ExchangeView
-from rejoinder.conformance.judging.registry import Subject, applies, check, registered
+from rejoinder.conformance.judging.registry import Subject, applies, check, looked_at, registered
 from rejoinder.contract import load_dialect
 from rejoinder.errors import ContractError
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
@@ -32,6 +33,7 @@ STREAM = replace(
     chunks=(Chunk(0.1, EVENT),),
 )
 RETRIEVE = replace(PLAIN, request=Request("GET", "/v1/responses/r", (), b""))
+RETURNED = replace(RETRIEVE, chunks=(Chunk(0.1, b'{"object":"response","status":"completed","output":[{"id":""}]}'),))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,10 @@ RETRIEVE = replace(PLAIN, request=Request("GET", "/v1/responses/r", (), b""))
         (replace(STREAM, status=503), {Subject.CREATE, Subject.REFUSAL}),
         (replace(PLAIN, status=None), {Subject.CREATE}),
         (RETRIEVE, set()),
+        (replace(RETRIEVE, chunks=(Chunk(0.1, b'{"object":"response","status":"in_progress"}'),)), set()),
+        (replace(RETRIEVE, chunks=(Chunk(0.1, b'{"object":"list","status":"completed"}'),)), set()),
+        (RETURNED, {Subject.RETURNED}),
+        (replace(RETURNED, status=404), {Subject.REFUSAL}),
         (replace(RETRIEVE, status=404), {Subject.REFUSAL}),
     ],
 )
@@ -57,6 +63,16 @@ def test_checks_look_at_what_they_are_for(exchange: Exchange, subjects: set[Subj
     view = ExchangeView(exchange, load_dialect("northstar"))
     # Whole cases and runs are not single exchanges.
     assert {subject for subject in Subject if applies(subject, view)} == subjects | {Subject.EXCHANGE}
+
+
+def test_checks_of_responses_see_what_other_operations_return() -> None:
+    view = ExchangeView(RETURNED, load_dialect("northstar"))
+    assert view.response is None
+    seen = looked_at(Subject.RETURNED, view)
+    assert (seen.request, seen.response, seen.output) == ({}, view.body, [{"id": ""}])
+    assert looked_at(Subject.EXCHANGE, view) is view
+    # An empty item id breaks ITM-15, as it does in what create returns.
+    assert "ITM-15" in broken_rules(RETURNED, "northstar")
 
 
 def test_a_check_is_registered_with_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,11 @@ def _no_annotations(item: Json) -> None:
         part["annotations"] = []
 
 
+def _one_annotation(part: Json) -> None:
+    if "annotations" in part:
+        del part["annotations"][1:]
+
+
 def _with_items(events: Events, _: RequestInfo) -> Events:
     """Move the parts of messages from their own events into response.output_item.added."""
     added = {event["item"].get("id"): event["item"] for event in events if is_of(event, ITEM_ADDED)}
@@ -183,6 +188,12 @@ FAULTS: Final = FaultList(
         title="Parts have no response.content_part.done.",
         breaks=("PRT-07",),
         events=without(PART_DONE),
+    ),
+    Fault(
+        id="done-part-loses-annotations",
+        title="The part of response.content_part.done has the first annotation only.",
+        breaks=("PRT-08",),
+        events=each(PART_DONE, do=lambda event: _one_annotation(event["part"])),
     ),
     Fault(
         id="summary-part-not-announced",

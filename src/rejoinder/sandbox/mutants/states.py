@@ -156,18 +156,22 @@ def _list_places(clean: CleanRun) -> Places:
 
 
 def _kept(exchange: Exchange, info: RequestInfo, read: frozenset[str]) -> Iterator[tuple[str, Elements]]:
-    """Yield the lists that a create request keeps and that its case reads later, as they are seen on the wire."""
+    """Yield the lists that a create request keeps and that its case reads later, as they are seen on the wire.
+
+    Those that only operations show that the dialect lacks are none.
+    """
+    known = info.dialect.operations
     given = info.body.get("input")
     items = given if isinstance(given, list) else [{"type": "message", "role": "user"}]
     items = [item for item in items if isinstance(item, dict)]
     output = _output(exchange)
     if "continued" in read:
         yield "context", [*items, *output]
-    if "input_items" in read:
+    if "input_items" in read and "input_items" in known:
         yield "input_items", items
     if "retrieve" in read and output:
         yield "output", output
-    if info.body.get("conversation") is not None and "conversation" in read:
+    if info.body.get("conversation") is not None and "create_conversation" in known:
         yield "conversation", [*items, *output]
 
 
@@ -189,8 +193,6 @@ def _writers(clean: CleanRun) -> Iterator[tuple[int, Exchange, RequestInfo, froz
         found = reads.setdefault(exchange.case, set())
         if info.operation == "create" and info.body.get("previous_response_id"):
             found.add("continued")
-        if info.operation == "create" and info.body.get("conversation"):
-            found.add("conversation")
         if info.operation == "response":
             found.add("delete" if info.request.method == "DELETE" else "retrieve")
             found |= {"replay"} if "stream=true" in info.request.path else set()
