@@ -77,6 +77,14 @@ def test_a_mutant_that_changes_nothing_survives(monkeypatch: pytest.MonkeyPatch,
     assert [(row.level, row.rule, row.step, row.valid) for row in rows] == [("", "", 3, True)] * 2
 
 
+@pytest.mark.slow(3)
+def test_a_mutant_of_something_that_nothing_hears_is_told_from_survivors() -> None:
+    branch = "input[array][][FunctionCallOutput].id=value"
+    [job] = [job for job in mutant_jobs("full", "northstar", "input-unheard") if job.id.endswith(f":{branch}")]
+    row = try_mutant(job)
+    assert (row.unchanged, row.killed, row.step) == (True, False, 2)
+
+
 def test_the_same_seed_draws_the_same_mutants() -> None:
     first, again, other = (mutant_jobs("smoke", "northstar", most=2, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
@@ -89,8 +97,8 @@ def test_the_command_prints_the_score_by_operator_and_survivors() -> None:
     assert said.exit_code == 0, said.output
     lines = said.output.splitlines()
     assert lines[0].startswith("ALIVE   northstar      header-dropped:create/x-request-id  allowed: ")
-    assert lines[2].split()[:2] == ["operator", "mutants"]
-    assert lines[3].split()[:3] == ["header-dropped", "2", "1"]
+    assert lines[2].split()[:3] == ["operator", "unchanged", "mutants"]
+    assert lines[3].split()[:4] == ["header-dropped", "0", "2", "1"]
     assert lines[-1] == "0 survivors without a reason"
     listed = CliRunner().invoke(command, [*options, "--list", "--sample", "5"])
     assert len(listed.output.splitlines()) == 5
