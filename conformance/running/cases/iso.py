@@ -127,7 +127,7 @@ def _slow(context: CaseContext) -> PlannedCase:
 
 
 def slow_and_large(context: CaseContext, size: int) -> PlannedCase:
-    """Return the case of a slow reader whose stream repeats a text of so many characters in several events.
+    """Return the case of a slow reader whose stream repeats a text of ``size`` characters in several events.
 
     From 2 MB on, the stream is larger than what the kernel keeps for a reader, so the endpoint has to wait for it.
     """
