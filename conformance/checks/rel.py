@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import differing, in_response
+from rejoinder.conformance.judging.problems import differing, get, in_exchange, in_response
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.relations import can_compare, differences
-from rejoinder.conformance.judging.turns import response_of
+from rejoinder.conformance.judging.turns import RUNNING, response_of, retrieved, state
+from rejoinder.contract import load_volatile
 from rejoinder.model.tags import ON_PURPOSE
 from rejoinder.model.verdict import Problem
 
@@ -40,6 +41,41 @@ _relation_rule("REL-03", "requests that are the same JSON, with another order of
 _relation_rule("REL-04", "requests with `store` true and false")
 _relation_rule("REL-05", "requests with and without `background`, once both have ended")
 _relation_rule("REL-06", "requests with `previous_response_id` and requests with the same history as `input`")
+
+
+def _runs_and_retrieves(case: CaseView) -> list[tuple[ExchangeView, ExchangeView]]:
+    """Return the requests that were taken up as background work, each with every retrieve of its response."""
+    created: dict[str, ExchangeView] = {}
+    found = []
+    for view in case.views:
+        if view.is_create and view.request.get("background") is True:
+            response = response_of(view)
+            if state(response) in RUNNING:
+                created.setdefault(str(get(response, "id")), view)
+        elif view.exchange.request.method == "GET" and "?" not in view.exchange.request.path:
+            body = retrieved(view)
+            first = created.get(str(get(body, "id")))
+            if first is not None and get(body, "object") == "response":
+                found.append((first, view))
+    return found
+
+
+_SETTLED_LATER: Final = frozenset({"completed_at", "service_tier"})
+
+
+@check("REL-08", Subject.CASE, needs=lambda case: bool(_runs_and_retrieves(case)))
+def background_responses_keep_their_fields(case: CaseView) -> Iterator[Problem]:
+    """Compares the response that a background request returned at once with every retrieve of it.
+
+    Compares the fields that the dialect defines and that both have, other than those that the model has a part in.
+    """
+    outcome = load_volatile().outcome | _SETTLED_LATER
+    for created, fetched in _runs_and_retrieves(case):
+        before, after = response_of(created) or {}, retrieved(fetched) or {}
+        for name in sorted((created.dialect.response_fields | created.dialect.parameters) - outcome):
+            if before.get(name) is not None and after.get(name) is not None:
+                message = f"{{}} of a background response differs from when it was created ({created.exchange.id})."
+                yield from differing(in_exchange, fetched, message, before[name], after[name], f"/{name}")
 
 
 def _tools(view: ExchangeView) -> list[tuple[int, dict[str, Any], dict[str, Any]]]:

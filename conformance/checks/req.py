@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from rejoinder.conformance.judging.context import Handling, Refusal, added_places
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.leniency import TestedFault, answers_basic, tested_faults
-from rejoinder.conformance.judging.problems import in_exchange, quoted
+from rejoinder.conformance.judging.problems import get, in_exchange, quoted
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import is_refusal, status_code
@@ -100,9 +101,15 @@ def _words(control: ExchangeView, view: ExchangeView) -> tuple[str, str]:
         *_, owner, field = view.exchange.role.split(".")  # null instead of a field that is absent
         return f"Null as {field} of {owner}", f"The same without {field}"
     pointer, before, after = difference
-    *path, field = pointer_keys(pointer)
-    holder = "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in path).lstrip(".") or "A request"
+    holder, field = _place(pointer)
     return f"{holder} {_with(field, after)}", f"The same {_with(field, before)}"
+
+
+def _place(pointer: str) -> tuple[str, str]:
+    """Return the object that a field is in, as the subject of a sentence, and the name of the field."""
+    *path, field = pointer_keys(pointer)
+    holder = "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in path).lstrip(".")
+    return holder or "A request", field
 
 
 def _with(field: str, value: Any) -> str:
@@ -134,6 +141,72 @@ def nullable_fields_can_be_null(case: CaseView) -> Iterator[Problem]:
     ECH-08 tests the fields of the request itself, TOL-12 output items of the endpoint.
     """
     return _refused(case, "REQ-03")
+
+
+def _refused_forms(run: CaseView, kind: str) -> list[tuple[Refusal, str, str]]:
+    """Return the isolated refusals that are due to one optional field of an object inside a body.
+
+    The kind is ``null`` or ``absent``: what the field is in the refused body. The accepted body has no such field, or
+    has it. Each refusal has the place of the field and the name of the form. Forms that are disputed are left out.
+    """
+    found = []
+    for refusal in run.run_context.refusals if run.views else ():
+        before, after = refusal.accepted.request.json(), refusal.rejected.request.json()
+        added, lost = refusal.added, added_places(after, before)
+        dialect = run.views[0].dialect
+        places, other = (added, lost) if kind == "null" else (lost, added)
+        if refusal.handling is not Handling.REFUSED or len(places) != 1 or other or places[0].count("/") < 2:
+            continue
+        *path, field = pointer_keys(places[0])
+        holder = get(after, *_steps(places[0])[:-1])
+        value = get(holder, field)
+        if value is not (None if kind == "null" else ABSENT) or not dialect.sound_requests.is_valid(_named(after)):
+            continue
+        owner = get(holder, "type")
+        name = owner if isinstance(owner, str) else next((step for step in reversed(path) if not step.isdigit()), "")
+        form = f"{kind}.{name}.{field}"
+        if form not in dialect.request["disputed_forms"]:
+            found.append((refusal, places[0], form))
+    return found
+
+
+def _steps(pointer: str) -> list[str | int]:
+    return [int(step) if step.isdigit() else step for step in pointer_keys(pointer)]
+
+
+def _named(body: Any) -> Any:
+    """Return a body with a model, which some dialects require and some endpoints do not."""
+    return {"model": "m", **body} if isinstance(body, dict) else body
+
+
+def _isolated_rule(rule: str, kind: str) -> None:
+    """Register the check of a rule on refusals that were isolated after the plan."""
+
+    def isolated_forms_are_taken(run: CaseView) -> Iterator[Problem]:
+        for refusal, pointer, form in _refused_forms(run, kind):
+            holder, field = _place(pointer)
+            words = f': "{refusal.words}"' if refusal.words else ""
+            refused, accepted = (
+                (None, ABSENT) if kind == "null" else (ABSENT, get(refusal.accepted.request.json(), *_steps(pointer)))
+            )
+            yield Problem(
+                f"{holder} {_with(field, refused)} is refused with status {refusal.rejected.status}{words}. "
+                f"The same {_with(field, accepted)} is accepted ({refusal.accepted.id}).",
+                expected="2xx status",
+                actual=refusal.rejected.status,
+                kind=form,
+                exchange=refusal.rejected.id,
+            )
+
+    isolated_forms_are_taken.__doc__ = (
+        "Looks at the pairs of requests that isolate a refusal after the plan: one is refused, and the other differs "
+        f"from it in one field, which {'is null in' if kind == 'null' else 'is absent from'} the refused one."
+    )
+    check(rule, Subject.RUN, needs=lambda run: bool(_refused_forms(run, kind)))(isolated_forms_are_taken)
+
+
+_isolated_rule("REQ-01", "absent")
+_isolated_rule("REQ-03", "null")
 
 
 @check("REQ-04", Subject.CASE, needs=lambda case: bool(_pairs(case, "REQ-04")))

@@ -36,7 +36,7 @@ _ORDER: Final = (
     *("refused.large-image", "refused.arguments-object", "edge.", "refused.", "refused.raw.", "edge.extremes."),
     "refused.operations.",
     *("tools.sent-back", "tools.call-sent-back", "tools.output-forms"),
-    *("tools.refused", "tools.undeclared", "tools.unknown-call", "twin.", "related.", "tools.", "tools.refused-answer"),
+    *("tools.refused", "tools.undeclared", "tools.unknown-call", "related.", "twin.", "tools.", "tools.refused-answer"),
     *("format.", "tools.forced-", "tools.computer", "roundtrip.", "forms."),
     "operations.",
     *("usage.", "state.", "background.", "meaning.", "meaning.previous-input-messages", "meaning.prompt-variables"),

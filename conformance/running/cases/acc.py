@@ -10,8 +10,6 @@ from rejoinder.conformance.running.case import (
     LONG,
     NOTE_TOOL,
     ROOMY,
-    TIME_TOOL,
-    WEATHER_TOOL,
     CaseContext,
     PlannedCase,
     RequestSpec,
@@ -103,17 +101,6 @@ def _rare(context: CaseContext) -> Iterator[PlannedCase]:
 
 def _twins(context: CaseContext) -> Iterator[PlannedCase]:
     body = context.body
-    yield _twice("text", "A prompt", body(input=user("Name three colours."), temperature=0))
-    yield _twice(
-        "calls",
-        "A prompt for two function calls",
-        body(
-            input=user("Use get_weather and get_time for Oslo, both at once."),
-            tools=[WEATHER_TOOL, TIME_TOOL],
-            temperature=0,
-            max_output_tokens=LONG,
-        ),
-    )
     yield _twice(
         "schema",
         "A prompt with a JSON Schema",

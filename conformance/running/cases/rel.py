@@ -53,6 +53,8 @@ def cases(context: CaseContext, plan: str) -> Iterator[PlannedCase]:
     )
     yield _ways(context, "calls", "A prompt for two function calls", calls)
     yield _histories(context, "text", text, lambda replies: user("Name one more."))
+    streamed = {**text, "stream": True}
+    yield _histories(context, "streamed", streamed, lambda replies: user("Name one more."))
     yield _histories(
         context, "calls", calls, lambda replies: call_outputs(completed_output(replies.get(Role.FIRST)), "12 degrees")
     )
@@ -80,6 +82,7 @@ def _ways(
         "with-defaults": _defaults(context, body),
         "unstored": {"store": False},
         "background": {"background": True},
+        Role.STREAM: {"stream": True},
     }
     specs = [
         RequestSpec(role, partial(_changed, fields=fields), keeps=_KEPT)
@@ -92,8 +95,10 @@ def _ways(
         f"{what} at temperature 0, sent twice and in every other way that means the same.",
         (
             RequestSpec(Role.PLAIN, body),
+            stored_request(Role.GET, Role.PLAIN),
             RequestSpec(Role.AGAIN, partial(_changed, fields={}), keeps=_KEPT),
             *specs,
+            stored_request(Role.GET_STREAMED, Role.STREAM),
             RequestSpec(Role.MIRRORED, _mirrored, keeps=_KEPT),
             stored_request(Role.POLL, "background", until=is_over),
         ),
@@ -137,7 +142,8 @@ def _histories(
         given = sent.get("input")
         if not isinstance(given, list):
             return None
-        return {**sent, "input": [*given, *context.sent_back(output), *items]}
+        own = {name: value for name, value in sent.items() if name != "stream"}
+        return {**own, "input": [*given, *context.sent_back(output), *items]}
 
     def chained(replies: Replies) -> Body | None:
         whole = inline(replies)

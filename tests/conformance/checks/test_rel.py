@@ -225,3 +225,29 @@ def test_a_tool_is_repeated_alike_beside_others() -> None:
     assert verdict("REL-07", alone, right).status is Status.PASS
     assert pointers(verdict("REL-07", alone, wrong)) == ["/tools/1/strict"]
     assert verdict("REL-07", alone, fewer).status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"created_at": 7, "top_p": 1.0}, []),
+        ({"created_at": 9}, ["/created_at"]),
+        ({"created_at": 7, "top_p": 0.5}, ["/top_p"]),
+        # What the work settles, and what the first response leaves open.
+        ({"created_at": 7, "completed_at": 9, "usage": {"input_tokens": 3}, "max_output_tokens": 64}, []),
+    ],
+)
+def test_a_background_response_keeps_its_fields(fields: dict[str, Any], found: list[str]) -> None:
+    queued = sent(
+        "b",
+        {**MESSAGES, "background": True},
+        status="queued",
+        output=[],
+        created_at=7,
+        top_p=1.0,
+        max_output_tokens=None,
+    )
+    assert pointers(verdict("REL-08", queued, fetched("g", "b", **fields))) == found
+    assert verdict("REL-08", sent("b", MESSAGES, created_at=7), fetched("g", "b", **fields)).status is (
+        Status.NOT_APPLICABLE
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,10 +16,13 @@ from rejoinder.conformance.running.in_process import ManualClock, run_in_process
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import dialect_names, load_dialect
 from rejoinder.model.exchange import Chunk, Exchange, Outcome, Request
+from rejoinder.model.tags import Tag
 from rejoinder.model.verdict import Finding
 from rejoinder.sandbox import FAULTS, Sandbox
 
-FAMILY = [fault.id for fault in FAULTS.values() if fault.breaks[0].startswith("REQ-0")]
+ISOLATED = "null-in-action-refused"
+"""A fault that no pair of the plan shows, but one that isolates the refusal after the plan."""
+FAMILY = [fault.id for fault in FAULTS.values() if fault.breaks[0].startswith("REQ-0") and fault.id != ISOLATED]
 
 
 @cache
@@ -119,6 +123,69 @@ def test_a_demanded_field_is_found_behind_a_refused_seed() -> None:
     exchanges = run("northstar", "computer-output-status-demanded")
     [finding] = findings(exchanges, "northstar")["REQ-01"]
     assert "without status" in finding.evidence.message
+
+
+MESSAGE: dict[str, Any] = {"type": "message", "role": "user", "content": "Hi."}
+
+SHELL: dict[str, Any] = {
+    "type": "local_shell_call",
+    "id": "lsc_1",
+    "call_id": "call_1",
+    "status": "completed",
+    "action": {"type": "exec", "command": ["ls"], "env": {}},
+}
+
+
+def isolated(
+    rejected: list[Any], accepted: list[Any], *, status: int = 400, control: int = 200
+) -> tuple[Exchange, ...]:
+    """Return a request of a plan, and the pair that isolates a refusal after it."""
+
+    def sent(role: str, given: list[Any], status: int) -> Exchange:
+        answer = {"object": "response", "status": "completed", "output": []}
+        return Exchange(
+            role,
+            Request("POST", "/v1/responses", (), json.dumps({"input": given}).encode()),
+            Outcome.COMPLETE,
+            status,
+            chunks=(Chunk(0.1, json.dumps(answer if status == 200 else {"error": {"message": "No."}}).encode()),),
+            case="isolated.1",
+            role=role,
+            tags=(Tag.VALID, Tag.NARROWED, Tag.UNJUDGED),
+        )
+
+    first = replace(sent("plain", [MESSAGE], 200), case="basic", tags=(Tag.VALID,))
+    return first, sent("with", rejected, status), sent("without", accepted, control)
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "rule", "kind"),
+    [
+        (isolated([{**SHELL, "action": {**SHELL["action"], "user": None}}], [SHELL]), "REQ-03", "null.exec.user"),
+        (
+            isolated([{"role": "user", "content": "Hi."}], [MESSAGE]),
+            "REQ-01",
+            "absent.input.type",
+        ),
+        # Two differences, a value that may be a feature, a server error, a refused control, and a whole item.
+        (
+            isolated([{**SHELL, "action": {"type": "exec", "command": ["ls"], "env": {}, "user": None}}], [MESSAGE]),
+            "",
+            "",
+        ),
+        (isolated([{**SHELL, "action": {**SHELL["action"], "user": "root"}}], [SHELL]), "", ""),
+        (isolated([{**SHELL, "action": {**SHELL["action"], "user": None}}], [SHELL], status=500), "", ""),
+        (isolated([{**SHELL, "action": {**SHELL["action"], "user": None}}], [SHELL], control=400), "", ""),
+        (isolated([MESSAGE, SHELL], [MESSAGE]), "", ""),
+    ],
+)
+def test_an_isolated_refusal_of_one_field_breaks_its_rule(
+    exchanges: tuple[Exchange, ...], rule: str, kind: str
+) -> None:
+    found = findings(exchanges, "openai")
+    assert {name: [finding.evidence.kind for finding in those] for name, those in found.items()} == (
+        {rule: [kind]} if rule else {}
+    )
 
 
 @pytest.mark.parametrize("dialect", dialect_names())

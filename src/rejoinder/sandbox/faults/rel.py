@@ -224,6 +224,20 @@ def _bare_tools(response: Json) -> None:
         tool.pop("strict", None)
 
 
+@FAULTS.add("retrieved-background-created-later", "REL-08", hook="response")
+def _created_later(response: Json, place: str, info: RequestInfo) -> None:
+    """Retrieved background responses have a later created_at than the response at their creation."""
+    if info.operation == "response" and response.get("background") is True:
+        response["created_at"] += 5
+
+
+@FAULTS.add("retrieved-background-limit-differs", "REL-08", hook="response")
+def _without_limit(response: Json, place: str, info: RequestInfo) -> None:
+    """Retrieved background responses have another max_output_tokens than the response at their creation."""
+    if info.operation == "response" and response.get("background") is True:
+        response["max_output_tokens"] = 4096
+
+
 @FAULTS.add("last-tool-marked", "REL-07", hook="response", through=in_response)
 def _marked_tool(response: Json) -> None:
     """The response repeats the last of several tools with an added field."""

@@ -103,6 +103,13 @@ def _null_description(body: Json, _: RequestInfo) -> bool:
     return any(tool.get("description", "") is None for tool in body.get("tools") or [])
 
 
+@FAULTS.add("null-in-action-refused", "REQ-03", hook="request", through=_refuse_item, dialects=("openai",))
+def _null_in_action(item: Json) -> bool:
+    """An item with null inside its action is refused."""
+    action = item.get("action")
+    return isinstance(action, dict) and None in action.values()
+
+
 @FAULTS.add("second-message-refused", "REQ-04", hook="request", through=_refuse)
 def _two_messages(body: Json, _: RequestInfo) -> bool:
     """Two user messages in a row are refused."""
