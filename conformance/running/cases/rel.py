@@ -84,11 +84,11 @@ def _ways(
         "background": {"background": True},
         Role.STREAM: {"stream": True},
     }
+    usual = fit_body(body, context.dialect.usual_form, {})
     specs = [
         RequestSpec(role, partial(_changed, fields=fields), keeps=_KEPT)
         for role, fields in ways.items()
-        if fields
-        and context.dialect.sound_requests.is_valid({**fit_body(body, context.dialect.usual_form, {}), **fields})
+        if usual != {**usual, **fields} and context.dialect.sound_requests.is_valid({**usual, **fields})
     ]
     return PlannedCase(
         f"related.{name}",
