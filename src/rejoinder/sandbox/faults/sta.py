@@ -442,7 +442,7 @@ def _kept(visit: Visit) -> Reply | None:
     return reply_with({"id": conversation.id, "object": "conversation.deleted", "deleted": True})
 
 
-@FAULTS.add("item-delete-without-effect", "STA-21", hook="override", dialects=_OPENAI)
+@FAULTS.add("item-delete-without-effect", "STA-21", "USG-23", hook="override", dialects=_OPENAI)
 def _item_kept(visit: Visit) -> Reply | None:
     """Deleted items stay in their conversation."""
     conversation = visit.conversation

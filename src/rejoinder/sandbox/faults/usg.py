@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from rejoinder.sandbox.endpoint.generate import ResolvedRequest
-from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo, reply_with
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
@@ -275,13 +275,6 @@ FAULTS.extend(
         ),
     ]
 )
-
-
-@FAULTS.add("deleted-items-heard", "USG-23", hook="override", dialects=("openai",))
-def _kept_item(visit: Visit) -> Reply | None:
-    """Items that were deleted from a conversation are still in it, and reach the model."""
-    deletes = visit.info.operation == "delete_conversation_item"
-    return reply_with(visit.conversation.resource) if deletes and visit.conversation is not None else None
 
 
 @FAULTS.add("branches-heard", "USG-23", hook="on_store")
