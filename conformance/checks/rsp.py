@@ -24,7 +24,7 @@ from rejoinder.conformance.judging.problems import (
 )
 from rejoinder.conformance.judging.registry import Subject, check
 from rejoinder.conformance.judging.roles import Role
-from rejoinder.conformance.judging.turns import state
+from rejoinder.conformance.judging.turns import replayed, state
 from rejoinder.contract import load_rules
 from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
@@ -471,46 +471,65 @@ def text_parts_have_logprobs(view: ExchangeView) -> Iterator[Problem]:
 
 
 def _has_reply(view: ExchangeView) -> bool:
-    """Whether an operation beside create returned a body that its schema describes: no stream, and not broken off.
+    """Whether an operation beside create returned a whole body, or a stream with response objects.
 
     Documents leave open what delete returns, so it may return nothing.
     """
     exchange = view.exchange
-    whole = exchange.ok and exchange.outcome is Outcome.COMPLETE and exchange.content_type != "text/event-stream"
-    return bool(view.operation) and whole and (bool(exchange.body) or exchange.request.method != "DELETE")
+    if not (view.operation and exchange.ok and exchange.outcome is Outcome.COMPLETE):
+        return False
+    return bool(_objects_of(view)) and (bool(exchange.body) or exchange.request.method != "DELETE")
+
+
+def _objects_of(view: ExchangeView) -> list[tuple[str, Any]]:
+    """Return what an operation returned, with the pointer to it: a body, or the responses in the events of a replay."""
+    if view.exchange.content_type != "text/event-stream":
+        return [("", view.body)]
+    return [("/response", event["response"]) for event in replayed(view) if isinstance(event.get("response"), dict)]
 
 
 @check("RSP-17", Subject.CASE, needs=lambda case: any(map(_has_reply, case.views)))
 def replies_of_operations_match(case: CaseView) -> Iterator[Problem]:
     """Validates the body of every 2xx response to an operation beside create against the schema of the operation.
 
-    Of a retrieved or cancelled response, only what the created one has not wrong as well is reported. Streams and empty
-    responses to delete are not tested.
+    In replays of streams, the response objects are tested; BGR-09 compares the events. Of a retrieved, replayed or
+    cancelled response, only what the created one has not wrong as well is reported. Empty responses to delete are not
+    tested.
     """
     created = {get(view.response, "id"): view for view in case.views if view.response is not None}
     for view in case.views:
         if not _has_reply(view) or view.requested is None:
             continue
-        operation, body = view.requested.operation, view.body
-        if body is None:
-            message = f"The body of a response to {operation.name} is not JSON."
-            yield in_exchange(view, message, expected="JSON", actual=view.exchange.body[:200], kind=operation.name)
-            continue
+        operation = view.requested.operation
         earlier = created.get(view.requested.ids.get("response_id", ABSENT))
-        known = (
-            set() if earlier is None else {_fault(e) for e in view.dialect.response_validator.errors(earlier.response)}
-        )
-        for error in operation.reply_validator.errors(body):
-            if _fault(error) not in known:
+        known = set() if earlier is None else _faults(earlier)
+        for pointer, body in _objects_of(view):
+            if body is None:
+                message = f"The body of a response to {operation.name} is not JSON."
+                yield in_exchange(view, message, expected="JSON", actual=view.exchange.body[:200], kind=operation.name)
+                continue
+            for error in operation.reply_validator.errors(body):
+                if _fault(error) in known:
+                    continue
+                if pointer:
+                    known.add(_fault(error))  # the next event repeats it
                 yield in_exchange(
                     view,
                     f"The response to {operation.name} does not match the schema"
                     f"{f' ({error.branch})' if error.branch else ''}: {error.located}.{repeated(error.more)}",
-                    error.pointer,
+                    pointer + error.pointer,
                     expected=error.wanted,
                     actual=error.actual,
                     kind=f"{operation.name} {error.keyword}",
                 )
+
+
+def _faults(view: ExchangeView) -> set[tuple[str, str]]:
+    """Return what is wrong with the response objects of a create request."""
+    found = {_fault(error) for error in view.dialect.response_validator.errors(view.response)}
+    for _, response, _ in _responses(view):
+        found |= {_fault(error) for error in view.dialect.response_validator.errors(response)}
+    return found
 
 
 def _fault(error: SchemaError) -> tuple[str, str]:

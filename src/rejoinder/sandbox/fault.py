@@ -597,3 +597,34 @@ def change_usage(do: Change) -> ResponseHook:
             do(response["usage"])
 
     return at_end(change)
+
+
+_EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"),)
+
+
+def wants_replay(visit: Visit) -> bool:
+    """Return whether a visit wants the replay of a stream."""
+    return visit.info.operation == "response" and visit.query.get("stream") == "true"
+
+
+def on_replay(answer: Callable[[Visit, Stored], Reply | None]) -> Callable[[Visit], Reply | None]:
+    """Return a hook that answers visits which want a background stream replayed."""
+
+    def hook(visit: Visit) -> Reply | None:
+        stored = visit.stored
+        wanted = wants_replay(visit) and stored is not None and stored.stream
+        return answer(visit, stored) if wanted and stored is not None else None
+
+    return hook
+
+
+def replay_pieces(visit: Visit, stored: Stored) -> list[Piece]:
+    """Return the events of a stored stream that a visit wants."""
+    text = visit.query.get("starting_after", "")
+    start = int(text) if text.isdecimal() else -1
+    return [piece for number, piece in stored.stream if not isinstance(number, int) or number > start]
+
+
+def streamed(pieces: list[Piece], *, hold: float = 0.0) -> Reply:
+    """Return a stream of these events, held open for ``hold`` seconds."""
+    return Reply(200, _EVENT_STREAM, iter(pieces), hold=hold)

@@ -50,6 +50,14 @@ def test_what_matches_passes(method: str, path: str, body: Any) -> None:
     assert rsp_17(other(method, path, body)).status is Status.PASS
 
 
+def test_the_responses_in_a_replay_match_the_schema_too() -> None:
+    events = [{"type": f"response.{kind}", "response": {"object": "response"}} for kind in ("created", "completed")]
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()
+    verdict = rsp_17(other("GET", "/responses/resp_1?stream=true", body, kind="text/event-stream"))
+    assert verdict.status is Status.FAIL
+    assert ("retrieve required", "/response/error") in findings(verdict)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "found"),
     [

@@ -6,12 +6,22 @@ import math
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from rejoinder.sandbox.endpoint.reply import ApiError, Piece, Reply, RequestInfo, reply_with
+from rejoinder.sandbox.endpoint.reply import ApiError, Reply, RequestInfo, reply_with
 from rejoinder.sandbox.endpoint.store import Store, Stored
 from rejoinder.sandbox.endpoint.tokens import Json
-from rejoinder.sandbox.fault import BACKGROUND, Condition, Fault, FaultList, Visit, break_down
+from rejoinder.sandbox.fault import (
+    BACKGROUND,
+    Condition,
+    Fault,
+    FaultList,
+    Visit,
+    break_down,
+    on_replay,
+    replay_pieces,
+    streamed,
+    wants_replay,
+)
 
-_EVENT_STREAM: Final = (("content-type", "text/event-stream; charset=utf-8"),)
 _BACKGROUND_STREAM: Final = Condition(
     "only with background and stream", lambda info: info.streamed and info.body.get("background") is True
 )
@@ -34,31 +44,6 @@ def _not_cancellable(_: Visit, __: Stored) -> NoReturn:
 
 def _no_stream(body: Json, _: RequestInfo) -> Json:
     raise ApiError(400, "stream and background cannot be used together.", param="stream", code="unsupported_value")
-
-
-def _wants_stream(visit: Visit) -> bool:
-    return visit.info.operation == "response" and visit.query.get("stream") == "true"
-
-
-def _replay(answer: Callable[[Visit, Stored], Reply | None]) -> Callable[[Visit], Reply | None]:
-    """Return a hook that answers visits which want a background stream replayed."""
-
-    def hook(visit: Visit) -> Reply | None:
-        stored = visit.stored
-        wanted = _wants_stream(visit) and stored is not None and stored.stream
-        return answer(visit, stored) if wanted and stored is not None else None
-
-    return hook
-
-
-def _pieces(visit: Visit, stored: Stored) -> list[Piece]:
-    text = visit.query.get("starting_after", "")
-    start = int(text) if text.isdecimal() else -1
-    return [piece for number, piece in stored.stream if not isinstance(number, int) or number > start]
-
-
-def _streamed(pieces: list[Piece], *, hold: float = 0.0) -> Reply:
-    return Reply(200, _EVENT_STREAM, iter(pieces), hold=hold)
 
 
 FAULTS: Final = FaultList(
@@ -148,66 +133,66 @@ def _cancel_any(visit: Visit) -> Reply | None:
     return reply_with({**stored.response, "status": "cancelled"})
 
 
-@FAULTS.add("replay-loses-event", "BGR-09", hook="override", through=_replay)
+@FAULTS.add("replay-loses-event", "BGR-09", hook="override", through=on_replay)
 def _renumbered(visit: Visit, stored: Stored) -> Reply | None:
     """Replays lack an event."""
     if "starting_after" in visit.query:
         return None
-    pieces = _pieces(visit, stored)
-    return _streamed([*pieces[:1], *pieces[2:]])
+    pieces = replay_pieces(visit, stored)
+    return streamed([*pieces[:1], *pieces[2:]])
 
 
-@FAULTS.add("replay-one-event-early", "BGR-10", "BGR-11", hook="override", through=_replay)
+@FAULTS.add("replay-one-event-early", "BGR-10", "BGR-11", hook="override", through=on_replay)
 def _one_early(visit: Visit, stored: Stored) -> Reply | None:
     """Replays begin with the event at starting_after."""
     text = visit.query.get("starting_after", "")
     if not text.isdecimal():
         return None
-    return _streamed([piece for number, piece in stored.stream if not isinstance(number, int) or number >= int(text)])
+    return streamed([piece for number, piece in stored.stream if not isinstance(number, int) or number >= int(text)])
 
 
-@FAULTS.add("replay-after-zero-is-whole", "BGR-10", hook="override", through=_replay)
+@FAULTS.add("replay-after-zero-is-whole", "BGR-10", hook="override", through=on_replay)
 def _all_after_zero(visit: Visit, stored: Stored) -> Reply | None:
     """Replays with starting_after=0 begin with the first event."""
     after_zero = visit.query.get("starting_after") == "0"
-    return _streamed([piece for _, piece in stored.stream]) if after_zero else None
+    return streamed([piece for _, piece in stored.stream]) if after_zero else None
 
 
-@FAULTS.add("replay-hangs-at-end", "BGR-11", hook="override", through=_replay)
+@FAULTS.add("replay-hangs-at-end", "BGR-11", hook="override", through=on_replay)
 def _hang_at_end(visit: Visit, stored: Stored) -> Reply | None:
     """Replays that start after the last event do not end."""
     if not visit.query.get("starting_after", "").isdecimal():
         return None
-    pieces = _pieces(visit, stored)
-    return _streamed(pieces, hold=0.0 if len(pieces) > 1 else visit.hold)
+    pieces = replay_pieces(visit, stored)
+    return streamed(pieces, hold=0.0 if len(pieces) > 1 else visit.hold)
 
 
-@FAULTS.add("replay-counts-from-behind", "BGR-12", hook="override", through=_replay)
+@FAULTS.add("replay-counts-from-behind", "BGR-12", hook="override", through=on_replay)
 def _from_behind(visit: Visit, stored: Stored) -> Reply | None:
     """A negative starting_after counts from the end."""
     text = visit.query.get("starting_after", "")
-    return _streamed([piece for _, piece in stored.stream][int(text) :]) if text.startswith("-") else None
+    return streamed([piece for _, piece in stored.stream][int(text) :]) if text.startswith("-") else None
 
 
-@FAULTS.add("replay-waits-for-completed", "BGR-13", hook="override", through=_replay)
+@FAULTS.add("replay-waits-for-completed", "BGR-13", hook="override", through=on_replay)
 def _hang_unless_completed(visit: Visit, stored: Stored) -> Reply | None:
     """Replays of responses that are not completed do not end."""
     if stored.is_running(visit.now) or stored.current(visit.now)["status"] == "completed":
         return None
-    return _streamed(_pieces(visit, stored), hold=visit.hold)
+    return streamed(replay_pieces(visit, stored), hold=visit.hold)
 
 
-@FAULTS.add("attaching-gives-snapshot", "BGR-14", hook="override", through=_replay)
+@FAULTS.add("attaching-gives-snapshot", "BGR-14", hook="override", through=on_replay)
 def _snapshot_only(visit: Visit, stored: Stored) -> Reply | None:
     """Reattaching to a running stream returns only the events so far."""
-    return _streamed(_pieces(visit, stored)[:4]) if stored.is_running(visit.now) else None
+    return streamed(replay_pieces(visit, stored)[:4]) if stored.is_running(visit.now) else None
 
 
 @FAULTS.add("replay-of-foreground-is-plain", "BGR-15", hook="override")
 def _stream_ignored(visit: Visit) -> Reply | None:
     """Replaying a response created without background returns JSON."""
     stored = visit.stored
-    return reply_with(stored.response) if _wants_stream(visit) and stored is not None and not stored.stream else None
+    return reply_with(stored.response) if wants_replay(visit) and stored is not None and not stored.stream else None
 
 
 @FAULTS.add("leaving-cancels", "BGR-16", hook="on_reader_left")
@@ -216,14 +201,14 @@ def _stopped(stored: Stored) -> None:
     stored.cancelled = stored.cancelled or stored.background
 
 
-@FAULTS.add("resuming-skips-event", "BGR-17", hook="override", through=_replay)
+@FAULTS.add("resuming-skips-event", "BGR-17", hook="override", through=on_replay)
 def _resumed_late(visit: Visit, stored: Stored) -> Reply | None:
     """Resuming a running stream skips one event."""
     resumed = stored.is_running(visit.now) and "starting_after" in visit.query
-    return _streamed(_pieces(visit, stored)[1:]) if resumed else None
+    return streamed(replay_pieces(visit, stored)[1:]) if resumed else None
 
 
-@FAULTS.add("cancelled-stream-completes", "BGR-18", hook="override", through=_replay)
+@FAULTS.add("cancelled-stream-completes", "BGR-18", hook="override", through=on_replay)
 def _told_to_the_end(visit: Visit, stored: Stored) -> Reply | None:
     """The stream of a cancelled response ends with response.completed."""
-    return None if "starting_after" in visit.query else _streamed(_pieces(visit, stored))
+    return None if "starting_after" in visit.query else streamed(replay_pieces(visit, stored))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from rejoinder.sandbox.endpoint.reply import RequestInfo
+from rejoinder.sandbox.endpoint.reply import Reply, RequestInfo
+from rejoinder.sandbox.endpoint.store import Stored
 from rejoinder.sandbox.endpoint.tokens import Json
 from rejoinder.sandbox.fault import (
     CONCURRENT,
@@ -17,6 +18,7 @@ from rejoinder.sandbox.fault import (
     Events,
     Fault,
     FaultList,
+    Visit,
     altered,
     at_end,
     changed,
@@ -26,8 +28,11 @@ from rejoinder.sandbox.fault import (
     in_response,
     is_of,
     items_of,
+    on_replay,
     only,
+    replay_pieces,
     set_to,
+    streamed,
     unset,
     with_field,
     without_field,
@@ -377,3 +382,10 @@ def _bare_usage(body: Json, info: RequestInfo) -> None:
     """The usage of a compaction has no details."""
     if info.operation == "compact":
         del body["usage"]["input_tokens_details"]
+
+
+@FAULTS.add("replay-without-error", "RSP-17", hook="override", dialects=("openai",), through=on_replay)
+def _without_error(visit: Visit, stored: Stored) -> Reply | None:
+    """The responses in replays have no error where the created ones have null."""
+    pieces = replay_pieces(visit, stored)
+    return streamed([piece._replace(data=piece.data.replace(b'"error":null,', b"")) for piece in pieces])
