@@ -188,7 +188,6 @@ class Role(StrEnum):
     GET_ENCRYPTED = "get-encrypted"
     GET_LOGPROBS = "get-logprobs"
     LISTED_IMAGE = "listed-image"
-    MODELS = "models"
     OVERFLOWING = "overflowing"
 
     # MEM

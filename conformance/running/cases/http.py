@@ -110,8 +110,8 @@ def _inputs(context: CaseContext) -> Iterator[PlannedCase]:
 
     def unseen(replies: Replies) -> dict[str, Any] | None:
         """Return the request whose image is none, for an endpoint that accepts images."""
-        seen_one = replies.get(Role.PLAIN)
-        return unsound if seen_one is not None and seen_one.ok else None
+        reply = replies.get(Role.PLAIN)
+        return unsound if reply is not None and reply.ok else None
 
     yield replace(seen, requests=(*seen.requests, RequestSpec(Role.BROKEN_IMAGE, unseen, (Tag.EDGE,))))
     limited = [*user("Find Oslo."), *HOSTED_CALLS, *user("What did you find?")]

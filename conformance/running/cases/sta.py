@@ -874,6 +874,8 @@ def _listed_context(models: Any, model: str | None) -> int | None:
 _WIDEST: Final = 40_000
 """The largest context, in tokens, that is filled: an input of some 200 KB."""
 _SPARE: Final = 64
+_MODELS: Final = "models"
+"""The role of the request for the list of models, which no check needs."""
 
 
 def _overflow(context: CaseContext) -> PlannedCase:
@@ -881,7 +883,7 @@ def _overflow(context: CaseContext) -> PlannedCase:
     body = context.body(input=user("Say hello."), truncation="disabled")
 
     def overflowing(replies: Replies) -> dict[str, Any] | None:
-        reply = replies.get(Role.MODELS)
+        reply = replies.get(_MODELS)
         length = _listed_context(reply.json(), context.model) if reply is not None and reply.ok else None
         if length is None or length > _WIDEST:
             return None
@@ -896,7 +898,7 @@ def _overflow(context: CaseContext) -> PlannedCase:
         "A short input, and more words than the context that GET /v1/models lists, with truncation disabled.",
         (
             RequestSpec(Role.CONTROL, body),
-            RequestSpec(Role.MODELS, method="GET", collection="models", tags=()),
+            RequestSpec(_MODELS, method="GET", collection="models", tags=()),
             RequestSpec(Role.OVERFLOWING, overflowing, (Tag.EDGE,)),
             RequestSpec(role_of(Role.OVERFLOWING, Role.AGAIN), again, (Tag.EDGE,)),
         ),

@@ -75,7 +75,7 @@ def test_checks_ask_for_roles_by_name_only() -> None:
 
 def test_cases_that_checks_name_are_there() -> None:
     assert planned()[SLOW_READER] >= {Role.SOLO, role_of(Role.STREAM, 1)}
-    assert len(planned()[INSTRUCTIONS_ANYWHERE]) == 10
+    assert len(planned()[INSTRUCTIONS_ANYWHERE]) == 12
 
 
 def test_roles_are_joined() -> None:
