@@ -17,9 +17,9 @@ from rejoinder.reports.excerpt import layout
 from rejoinder.wire.redact import REDACTED
 
 # What curl sets itself, and what would only repeat the recording client's habits.
-_OWN_HEADERS: Final = frozenset(
-    ("host", "content-length", "user-agent", "accept-encoding", "connection", "transfer-encoding", "cookie")
-)
+_OWN_HEADERS: Final = frozenset(("host", "content-length", "user-agent", "connection", "transfer-encoding", "cookie"))
+_NO_CHOICE: Final = frozenset({("accept", "*/*"), ("accept-encoding", "identity")})
+"""Headers that say what a request without them says."""
 _SECRET_HEADERS: Final = frozenset(("authorization", "x-api-key", "api-key"))
 LAYOUT_LIMIT: Final = 64 * 1024
 """Bytes above which a body is not laid out: its beginning is all that is shown."""
@@ -153,7 +153,7 @@ def _command(
     lines = [" ".join([*command, *options, url])]
     for name, value in request.headers:
         lower = name.lower()
-        if lower in _OWN_HEADERS or (lower == "accept" and value == "*/*"):
+        if lower in _OWN_HEADERS or (lower, value) in _NO_CHOICE:
             continue
         if lower in _SECRET_HEADERS:
             prefix = "Bearer " if lower == "authorization" else ""

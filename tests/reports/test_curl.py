@@ -110,6 +110,14 @@ def test_escapes_that_nothing_needs_stay() -> None:
     assert json_body(unneeded) is not None
 
 
+@pytest.mark.parametrize(("coding", "kept"), [("gzip, deflate", True), ("identity", False)])
+def test_a_request_for_compression_is_kept(coding: str, kept: bool) -> None:
+    request = Request("POST", "/v1/responses", (*HEADERS, ("accept-encoding", coding)), b"{}")
+    command, whole = curl("http://h:1", request)
+    assert whole
+    assert (f"accept-encoding: {coding}" in command) is kept
+
+
 def test_keys_are_never_written() -> None:
     request = Request("GET", "/v1/responses/resp_1", HEADERS)
     steps = [Step(request, tenant=2), Step(request, tags=(Tag.WRONG_KEY,)), Step(request)]
