@@ -20,7 +20,11 @@ _LONG: Final = 64
 
 def _cached(response: Json, _: str, info: RequestInfo) -> None:
     usage = response.get("usage")
-    if info.operation != "create" or not isinstance(usage, dict) or usage.get("input_tokens", 0) <= _LONG:
+    if (
+        info.operation not in ("create", "response")
+        or not isinstance(usage, dict)
+        or usage.get("input_tokens", 0) <= _LONG
+    ):
         return
     details = usage.get("input_tokens_details")
     if isinstance(details, dict):
