@@ -39,6 +39,7 @@ _GATEWAY: Final = (502, 504)
 _WHEN_AGAIN: Final = ("retry-after", "retry-after-ms", "x-ratelimit-reset", "ratelimit-reset", "ratelimit")
 
 
+@check("HTTP-01", Subject.RETURNED)
 @check("HTTP-01", Subject.PLAIN)
 def plain_is_json(view: ExchangeView) -> Iterator[Problem]:
     """Compares the media type of the `Content-Type` header and ignores its parameters."""
