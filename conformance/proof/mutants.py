@@ -131,7 +131,7 @@ class MutantJob:
 
 @dataclass(frozen=True, slots=True)
 class MutantRow:
-    """What became of one mutant.
+    """The outcome of one mutant.
 
     ``level`` is that of the strongest rule that failed, ``rule`` the first such rule; both are empty where none did.
     ``valid`` says that every reply that was seen is valid by the schemas of the dialect. ``requests`` counts the

@@ -65,16 +65,23 @@ def test_a_mutant_goes_as_far_as_it_must(name: str, level: str, step: int) -> No
 
 
 @pytest.mark.slow(6)
-@pytest.mark.parametrize("dialect", dialect_names())
-def test_a_mutant_that_changes_nothing_survives(monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
+@pytest.mark.parametrize("dialect", ["northstar", "openresponses"])
+def test_what_no_rule_requires_survives_every_step(dialect: str) -> None:
+    # One is seen everywhere, the other one in few cases.
+    wanted = ("header-altered:create/x-request-id", "header-altered:delete/x-request-id")
+    rows = [try_mutant(job) for job in mutant_jobs("full", dialect, "header-altered") if job.id in wanted]
+    assert rows
+    assert {(row.level, row.rule, row.step, row.valid, row.unchanged) for row in rows} == {("", "", 3, True, False)}
+
+
+def test_an_unchanged_sandbox_is_no_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
     def unchanged(id: str, dialect: str) -> SandboxMutant:
         # Not of replies alone, so that cases are sent.
         return SandboxMutant(id=id, title="", operator="none", place="", request=lambda body, _: body)
 
-    jobs = [one for one in mutant_jobs("full", dialect, "operation-404") if one.id.endswith((":create", ":delete"))]
+    jobs = mutant_jobs("smoke", "northstar", "operation-404")
     monkeypatch.setattr(mutants, "find_mutant", unchanged)
-    rows = [try_mutant(job) for job in jobs]
-    assert [(row.level, row.rule, row.step, row.valid) for row in rows] == [("", "", 3, True)] * 2
+    assert all(row.unchanged and not row.killed for row in map(try_mutant, jobs))
 
 
 @pytest.mark.slow(3)
