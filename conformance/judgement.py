@@ -627,14 +627,14 @@ class _Setting(NamedTuple):
 
     view: ExchangeView
     exchange: Exchange
-    size: tuple[bool, int]
+    size: tuple[bool, bool, int]
 
     @classmethod
     def of(cls, view: ExchangeView) -> _Setting:
-        """Return the setting of an exchange. A valid request is better evidence than any other."""
+        """Return the setting of an exchange. The best evidence is a valid request that creates what it shows."""
         exchange = view.exchange
         invalid = bool(ON_PURPOSE.intersection(exchange.tags))
-        return cls(view, exchange, (invalid, len(exchange.request.body) + len(exchange.body)))
+        return cls(view, exchange, (invalid, not view.is_create, len(exchange.request.body) + len(exchange.body)))
 
 
 def _group(
@@ -650,7 +650,7 @@ def _group(
     ``occurrences`` gets the places of each finding; ``elsewhere`` are further exchanges that a problem may name, by id.
     """
     findings: dict[tuple[str, Known | None], Finding] = {}
-    sizes: dict[tuple[str, Known | None], tuple[bool, int]] = {}
+    sizes: dict[tuple[str, Known | None], tuple[bool, bool, int]] = {}
     marks: dict[tuple[str, str, str], str] = {}
     for views, problems in _bounded(result.problems):
         by_exchange = {view.exchange.id: view for view in views}

@@ -34,6 +34,7 @@ STARTED_BY_NAME = {
     "rejoinder.conformance.proof.plan_branches": "python -m",
     "rejoinder.conformance.proof.plan_rules": "python -m",
     "rejoinder.conformance.proof.quiet": "python -m",
+    "rejoinder.conformance.proof.relations": "python -m",
     "rejoinder.conformance.test_rules": "collected by pytest",
     "rejoinder.load.locustfile": "run by Locust as a file",
 }

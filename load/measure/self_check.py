@@ -27,7 +27,7 @@ class SelfCheck(JsonStruct):
 
     ``cpu`` holds its share of one core for each second; ``paused`` the longest time in seconds for which it sent
     nothing because the command was suspended. ``unanswered`` requests were lost on kept connections, ``unopened`` ones
-    found no file or port of this machine left for a connection. ``unkept`` is whether requests no longer kept
+    found no file or port of this machine left for a connection. ``unkept`` is whether requests stopped keeping
     their connections, because the endpoint closes them (:class:`~rejoinder.load.measure.reader.KeepAlive`).
 
     Open loop: ``due`` slots of the schedule came, and of ``begun`` the first request was sent. Closed loop: users

@@ -324,7 +324,7 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
 def _conversation_memory(context: CaseContext) -> PlannedCase:
     """Return a case with a canary in an item of a conversation, and one in a response that belongs to it."""
     first, second = new_canary("quartz"), new_canary("saffron")
-    opening = user(f"{FILLER}\nThe first code word is {first}.")
+    opening = user(f"The first code word is {first}.\n{FILLER}")
     said = user(f"The second code word is {second}. Answer with OK only.")
     question = user("List all code words so far in the order in which you heard them.")
 
@@ -512,8 +512,8 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
     """
     first, second = new_canary("quartz"), new_canary("saffron")
     # One of the histories is long enough to show in input_tokens how often it is read.
-    aside = f"{FILLER}\n" if form == "string" else ""
-    opening_text = f"{aside}The first code word is {first}. Answer with OK only."
+    aside = f"\n{FILLER}\n" if form == "string" else " "
+    opening_text = f"The first code word is {first}.{aside}Answer with OK only."
     question = f"The second code word is {second}. List all code words so far in the order in which you heard them."
 
     def said(text: str) -> Any:
@@ -785,7 +785,7 @@ def _siblings(context: CaseContext) -> PlannedCase:
         "Two responses continue the same one. A canary in one must not reach the other.",
         (
             RequestSpec(Role.PARENT, context.body(input=user("Say hello."), temperature=0)),
-            RequestSpec(Role.CHILD, after(Role.PARENT, f"{FILLER}\nThe code word is {word}. Answer with OK only.")),
+            RequestSpec(Role.CHILD, after(Role.PARENT, f"The code word is {word}.\n{FILLER}\nAnswer with OK only.")),
             RequestSpec(Role.SIBLING, after(Role.PARENT, question)),
             RequestSpec(Role.GRANDCHILD, after(Role.CHILD, question)),
         ),
