@@ -15,6 +15,7 @@ from rejoinder.conformance.judging.recall import (
 )
 from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role, role_of
+from rejoinder.conformance.judging.token_counts import input_tokens
 from rejoinder.conformance.judging.turns import (
     LACKING,
     RUNNING,
@@ -1181,17 +1182,26 @@ def _overflowing(case: CaseView) -> list[ExchangeView]:
     return [view for view in views if is_answer(status_code(view))]
 
 
+def _words(view: ExchangeView) -> int:
+    return len(str(get(view.request, "input", 0, "content")).split())
+
+
 @check("STA-12", Subject.CASE, needs=lambda case: bool(_overflowing(case)) and have_responses(case, Role.CONTROL))
 def overflow_is_refused(case: CaseView) -> Iterator[Problem | Declined]:
-    """`truncation` "disabled" is sent with a short input, and with more words than `GET /v1/models` lists as context.
+    """Sends a quarter of the context that `GET /v1/models` lists, and more than it has, with `truncation` "disabled".
 
-    Any 4xx to the second is correct, and a response that fails. A word has at least one token, so a response with fewer
-    `input_tokens` than words was cut; two such responses are a problem. Tested if the endpoint lists a context of at
-    most 40,000 tokens.
+    Any 4xx to the second is correct, and a response that fails. Where each word of the first has at least one token, a
+    response with fewer `input_tokens` than words was cut; two such responses are a problem. Tested if the endpoint
+    lists a context of at most 40,000 tokens.
     """
+    (control,) = case.having(Role.CONTROL)
+    base = input_tokens(control)
+    if base is None or base < _words(control):
+        yield Declined("input_tokens does not count each word, so it does not show whether an input was cut.")
+        return
     cut = []
     for view in _overflowing(case):
-        response, words = response_of(view), len(str(get(view.request, "input", 0, "content")).split())
+        response, words = response_of(view), _words(view)
         count = get(response, "usage", "input_tokens")
         if response is None or state(response) == "failed":
             return

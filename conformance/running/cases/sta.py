@@ -324,7 +324,7 @@ def _conversations(context: CaseContext) -> Iterator[PlannedCase]:
 def _conversation_memory(context: CaseContext) -> PlannedCase:
     """Return a case with a canary in an item of a conversation, and one in a response that belongs to it."""
     first, second = new_canary("quartz"), new_canary("saffron")
-    opening = user(f"The first code word is {first}.\n{FILLER}")
+    opening = user(f"{FILLER}\nThe first code word is {first}.")
     said = user(f"The second code word is {second}. Answer with OK only.")
     question = user("List all code words so far in the order in which you heard them.")
 
@@ -332,13 +332,13 @@ def _conversation_memory(context: CaseContext) -> PlannedCase:
         return _said_in(context, Role.TALK_CREATED, said, temperature=0, stream=True)(replies)
 
     def chained(replies: Replies) -> dict[str, Any] | None:
-        fields: dict[str, Any] = {"temperature": 0, "max_output_tokens": ROOMY}
+        fields: dict[str, Any] = {"temperature": 0, "max_output_tokens": 4 * LONG}
         return _said_in(context, Role.TALK_CREATED, question, as_object=True, **fields)(replies)
 
     def inline(replies: Replies) -> dict[str, Any] | None:
         text = _text(replies, Role.TALK_FIRST)
         turns = [*opening, *said, {"role": "assistant", "content": text}, *question]
-        return _greedy_body(context, input=turns) if text else None
+        return _greedy_body(context, input=turns, max_output_tokens=4 * LONG) if text else None
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
         model_can = all(_says(replies, Role.TALK_INLINE, word) for word in (first, second))
@@ -512,9 +512,11 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
     """
     first, second = new_canary("quartz"), new_canary("saffron")
     # One of the histories is long enough to show in input_tokens how often it is read.
-    aside = f"\n{FILLER}\n" if form == "string" else " "
-    opening_text = f"The first code word is {first}.{aside}Answer with OK only."
+    aside = f"{FILLER}\n" if form == "string" else ""
+    opening_text = f"{aside}The first code word is {first}. Answer with OK only."
     question = f"The second code word is {second}. List all code words so far in the order in which you heard them."
+    # Room for a model that repeats the whole history.
+    room = {"max_output_tokens": 4 * LONG} if aside else {}
 
     def said(text: str) -> Any:
         return text if form == "string" else user(text)
@@ -528,7 +530,7 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
         if not text:
             return None
         history = [*user(opening_text), {"role": "assistant", "content": text}, *user(question)]
-        return _greedy_body(context, input=history)
+        return _greedy_body(context, input=history, **room)
 
     def chained(replies: Replies) -> dict[str, Any] | None:
         identity = response_id(replies, Role.FIRST)
@@ -536,14 +538,15 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
         return (
             None
             if identity is None
-            else _greedy_body(context, input=said(question), previous_response_id=identity, **kept)
+            else _greedy_body(context, input=said(question), previous_response_id=identity, **kept, **room)
         )
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
         model_can = _says(replies, Role.INLINE, first) and not _says(replies, Role.CHAINED, first)
         return chained(replies) if model_can else None
 
-    again = _greedy_body(context, input=said("List all code words again in the order in which you heard them."))
+    again_text = "List all code words again in the order in which you heard them."
+    again = _greedy_body(context, input=said(again_text), **room)
 
     def third(replies: Replies) -> dict[str, Any] | None:
         return continuing(Role.CHAINED, again)(replies) if form != "unstored" else None
@@ -879,15 +882,21 @@ _MODELS: Final = "models"
 
 
 def _overflow(context: CaseContext) -> PlannedCase:
-    """Return a case that sends more words than the context has tokens, if the endpoint lists the context."""
-    body = context.body(input=user("Say hello."), truncation="disabled")
+    """Return a case that sends more words than the context has tokens, if the endpoint lists the context.
 
-    def overflowing(replies: Replies) -> dict[str, Any] | None:
+    The control has a quarter as many words, which shows whether each counts.
+    """
+
+    def raining(replies: Replies, share: float) -> dict[str, Any] | None:
         reply = replies.get(_MODELS)
         length = _listed_context(reply.json(), context.model) if reply is not None and reply.ok else None
         if length is None or length > _WIDEST:
             return None
-        return {**body, "input": user(" ".join(["rain"] * (length + _SPARE)))}
+        words = int((length + _SPARE) * share)
+        return context.body(input=user(" ".join(["rain"] * words)), truncation="disabled")
+
+    def overflowing(replies: Replies) -> dict[str, Any] | None:
+        return raining(replies, 1)
 
     def again(replies: Replies) -> dict[str, Any] | None:
         reply = replies.get(Role.OVERFLOWING)
@@ -895,10 +904,10 @@ def _overflow(context: CaseContext) -> PlannedCase:
 
     return PlannedCase(
         "state.overflow",
-        "A short input, and more words than the context that GET /v1/models lists, with truncation disabled.",
+        "A quarter of the context that GET /v1/models lists, and more words than it has, with truncation disabled.",
         (
-            RequestSpec(Role.CONTROL, body),
             RequestSpec(_MODELS, method="GET", collection="models", tags=()),
+            RequestSpec(Role.CONTROL, lambda replies: raining(replies, 0.25), (Tag.EDGE,)),
             RequestSpec(Role.OVERFLOWING, overflowing, (Tag.EDGE,)),
             RequestSpec(role_of(Role.OVERFLOWING, Role.AGAIN), again, (Tag.EDGE,)),
         ),

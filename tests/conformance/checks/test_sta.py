@@ -515,7 +515,7 @@ def test_an_overflow_that_is_cut_is_found() -> None:
 
 def test_an_overflow_needs_a_listed_context() -> None:
     found = played("state.overflow")
-    assert [exchange.role for exchange in found] == ["control", "models"]
+    assert [exchange.role for exchange in found] == ["models"]
     assert verdict("STA-12", found).status is Status.NOT_APPLICABLE
 
 
@@ -525,6 +525,19 @@ def test_an_overflow_without_usage_is_declined() -> None:
         return replace(exchange, chunks=(Chunk(0.0, json.dumps({**body, "usage": None}).encode()),))
 
     cut = played("state.overflow", without_usage, faults=("overflow-cut",))
+    assert verdict("STA-12", cut).status is Status.DECLINED
+
+
+@pytest.mark.parametrize("count", [7, 500])
+def test_an_overflow_is_declined_where_words_are_not_counted(count: int) -> None:
+    def counted(exchange: Exchange) -> Exchange:
+        body = exchange.json()
+        if "usage" not in body:
+            return exchange
+        usage = {**body["usage"], "input_tokens": count if exchange.role == "control" else 4 * count}
+        return replace(exchange, chunks=(Chunk(0.0, json.dumps({**body, "usage": usage}).encode()),))
+
+    cut = played("state.overflow", counted, faults=("overflow-cut",))
     assert verdict("STA-12", cut).status is Status.DECLINED
 
 

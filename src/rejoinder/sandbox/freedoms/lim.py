@@ -90,6 +90,10 @@ def _cancel_left(stored: Stored) -> None:
     stored.cancelled = stored.cancelled or not stored.background
 
 
+_NOBODY: Final = "\n"
+"""No header can hold this key, so that no request finds what belongs to it."""
+
+
 @FREEDOMS.add(
     "left-streams-forgotten",
     hook="on_reader_left",
@@ -98,4 +102,5 @@ def _cancel_left(stored: Stored) -> None:
 )
 def _forget_left(stored: Stored) -> None:
     """The endpoint does not store a response in the foreground whose client closed its stream."""
-    stored.hidden = stored.hidden or not stored.background
+    if not stored.background:
+        stored.owner = _NOBODY
