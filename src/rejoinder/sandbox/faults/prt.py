@@ -193,6 +193,8 @@ FAULTS: Final = FaultList(
         id="done-part-loses-annotations",
         title="The part of response.content_part.done has the first annotation only.",
         breaks=("PRT-08",),
+        # Its parts have one annotation at most.
+        not_in=("openresponses",),
         events=each(PART_DONE, do=lambda event: _one_annotation(event["part"])),
     ),
     Fault(
