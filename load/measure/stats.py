@@ -189,7 +189,7 @@ class RunStats(JsonStruct):
         self._second(start).started += 1
         last = self._second(end)
         last.finished += 1
-        last.failed += not row.good and outcome is not RequestOutcome.CANCELLED
+        last.failed += row.bad
         streamed = exchange.role == "stream"
         good = limits.keeps(outcome, times, streamed=streamed)
         self.good += good

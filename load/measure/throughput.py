@@ -118,7 +118,7 @@ class Throughput(Struct):
         last.ok += outcome.row.good
         last.good += good
         # Requests that were in flight at the end count as failed when they were cut off.
-        last.failed += not outcome.row.good and outcome is not RequestOutcome.CANCELLED
+        last.failed += outcome.row.bad
         if outcome not in _NOT_BY_ENDPOINT:
             last.ended += 1
             last.last_end = max(last.last_end, end)

@@ -25,8 +25,10 @@ from rejoinder.model.exchange import Exchange, Outcome, Request
 from rejoinder.model.outcomes import RequestOutcome
 from rejoinder.model.samples import PERCENTILES, Rates, percentile_field
 
-OK, CENSORED, CANCELLED = RequestOutcome.OK, RequestOutcome.CENSORED, RequestOutcome.CANCELLED
+OK, CENSORED = RequestOutcome.OK, RequestOutcome.CENSORED
+CANCELLED, UNOPENED = RequestOutcome.CANCELLED, RequestOutcome.UNOPENED
 SUCCEEDED = (OK, RequestOutcome.UNJUDGED)
+NOT_FAILED = (*SUCCEEDED, CANCELLED, UNOPENED, RequestOutcome.LOST)
 ANSWERED = (*SUCCEEDED, RequestOutcome.NONCONFORMING, RequestOutcome.INCOMPLETE)
 UNENDED = (
     RequestOutcome.TRUNCATED,
@@ -207,7 +209,7 @@ def counted(requests: Sequence[Sent], low: float, high: float, limit: int) -> di
         good = sent.outcome in succeeded and bool(sent.content) and sent.content[0][0] < limit
         found["started"] += inside(sent.start)
         found["finished"] += inside(sent.end)
-        found["failed"] += inside(sent.end) and sent.outcome not in (*SUCCEEDED, CANCELLED)
+        found["failed"] += inside(sent.end) and sent.outcome not in NOT_FAILED
         found["ok"] += inside(sent.end) and sent.outcome in succeeded
         found["good"] += inside(sent.end) and good
         if sent.counted:
@@ -269,7 +271,7 @@ def test_totals_are_those_of_the_reference(requests: list[Sent], settings: LoadS
     within = [sent for sent in requests if sent.content and sent.content[0][0] < 701]
     good = sum(sent.outcome in proven(requests) for sent in within)
     open_goodput = RequestOutcome.UNJUDGED in {sent.outcome for sent in within} - set(proven(requests))
-    asked = len(requests) - outcomes[CANCELLED]
+    asked = len(requests) - outcomes[CANCELLED] - outcomes[UNOPENED]
     assert line.good == good
     assert line.slos[1].value == (pytest.approx(good / asked) if asked and not open_goodput else None)
     counted_ones = [sent for sent in requests if sent.counted]
@@ -316,7 +318,7 @@ def test_seconds_are_those_of_the_reference(requests: list[Sent]) -> None:
 
         assert line.started == sum(inside(sent.start) for sent in requests)
         assert line.finished == sum(inside(sent.end) for sent in requests)
-        assert line.failed == sum(inside(sent.end) and sent.outcome not in (*SUCCEEDED, CANCELLED) for sent in requests)
+        assert line.failed == sum(inside(sent.end) and sent.outcome not in NOT_FAILED for sent in requests)
         assert line.in_flight == sum(sent.start < end <= sent.end for sent in requests)
         counted = [sent for sent in requests if sent.counted]
         came = [(sent.start + at, tokens) for sent in counted for at, tokens in sent.content]
