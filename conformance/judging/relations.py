@@ -291,6 +291,8 @@ def _acceptance(pair: Pair, relation: Relation) -> Iterator[Problem]:
     if is_accepted(refused):
         refused, taken = taken, refused
         words, kind = (relation.other, relation.one), relation.kinds[0]
+    if relation.forms and not refused.dialect.sound_requests.is_valid({"model": "m", **refused.request}):
+        return  # such as a message without a type, where a dialect demands one
     status = status_code(refused)
     yield in_exchange(
         refused,

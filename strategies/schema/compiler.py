@@ -407,6 +407,10 @@ def _list(draw: st.DrawFn, items: SearchStrategy[Any], length: int) -> list[Any]
     return [element(draw, items) for _ in range(length)]
 
 
+_EMPTY: Final = st.booleans().map(lambda _: [])
+"""An empty list that costs a choice as a text does, since shrinking prefers what costs none: a text is plainer."""
+
+
 def lists(items: SearchStrategy[Any], smallest: int, largest: int, *, decline: float = 2) -> list[Alternative]:
     """Return lists of ``smallest`` to ``largest`` elements, an alternative for each length, the shortest first.
 
@@ -414,7 +418,7 @@ def lists(items: SearchStrategy[Any], smallest: int, largest: int, *, decline: f
     """
     items = direct(items)
     return [
-        Alternative(weight, _list(items, length) if length else None, None if length else [])
+        Alternative(weight, _list(items, length) if length else _EMPTY)
         for length, weight in _lengths(smallest, largest, decline).items()
     ]
 

@@ -155,10 +155,7 @@ def _texts(alphabet: str, low: int, high: int | None) -> list[Alternative]:
     longest = low + _SHORT if high is None else min(high, low + _SHORT)
     # Most are a few characters long, which costs half as much to draw.
     few = min(longest, low + _FEW)
-    found = [Alternative(72 if few < longest else 108, st.text(alphabet, min_size=low, max_size=few))]
-    if low == 0 or _PLAINEST in alphabet:
-        # One text in three costs no choice of its own, which leaves more of them for the rest of a body.
-        found.insert(0, Alternative(60, None, _PLAINEST * low))
+    found = [Alternative(132 if few < longest else 168, st.text(alphabet, min_size=low, max_size=few))]
     if few < longest:
         found.append(Alternative(36, st.text(alphabet, min_size=low, max_size=longest)))
     if alphabet is ALPHABET:

@@ -267,7 +267,11 @@ MUTATIONS = (
     Mutation("part announced with text", of(PART_ADDED), announced_with_text(deltas=True), ("PRT-03",)),
     # A part may have its whole text from the start, but here its end has none.
     Mutation(
-        "empty part announced with text", of(PART_ADDED), announced_with_text(deltas=False), (), (*TEXT_RULES, "ACC-06")
+        "empty part announced with text",
+        of(PART_ADDED),
+        announced_with_text(deltas=False),
+        (),
+        (*TEXT_RULES, "ACC-06", "ACC-07"),
     ),
     Mutation("part of another type", of(PART_DONE), put("x:part", "part", "type"), ("PRT-05",)),
     # The end of an empty text need not be told.
