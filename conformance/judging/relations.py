@@ -17,7 +17,7 @@ import msgspec
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.normal_forms import NORMAL_FORMS, Origin, Request, Surroundings
-from rejoinder.conformance.judging.problems import in_exchange, in_response
+from rejoinder.conformance.judging.problems import get, in_exchange, in_response
 from rejoinder.conformance.judging.registry import Declined
 from rejoinder.conformance.judging.turns import (
     TERMINAL,
@@ -33,7 +33,7 @@ from rejoinder.contract import Aspect, Dialect, Relation, load_relations, load_v
 from rejoinder.formatting import one_line
 from rejoinder.model.tags import ON_PURPOSE, Tag
 from rejoinder.model.verdict import ABSENT, Problem
-from rejoinder.validation import escape_key
+from rejoinder.validation import escape_key, pointer_keys
 
 _LEFT_OUT: Final = frozenset({*ON_PURPOSE, Tag.SECOND_TENANT, Tag.UNLISTED_MODEL})
 """Tags of requests that have another answer for another reason."""
@@ -320,11 +320,23 @@ def _fields(pair: Pair, relation: Relation, rule: str) -> Iterator[Problem]:
             continue  # a response may repeat only what its request has
         else:
             difference = f"/{escape_key(name)}", left, right
-        if difference:
+        if difference and not _repeats_requests(pair, *difference):
             yield _problem(pair, relation, rule, *difference)
     counts = [sorted(usage) for found in (one, other) if isinstance(usage := found.get("usage"), dict)]
     if len(counts) == 2 and counts[0] != counts[1]:
         yield _problem(pair, relation, rule, "/usage", *counts)
+
+
+def _repeats_requests(pair: Pair, pointer: str, left: Any, right: Any) -> bool:
+    """Return whether one of two values is null or missing, and the two requests differ there, too.
+
+    A response may repeat the null that its request has, and fill in a default where its request has nothing.
+    """
+    if left is not ABSENT and right is not ABSENT and not (_is_empty(left) or _is_empty(right)):
+        return False
+    keys = [int(key) if key.isdecimal() else key for key in pointer_keys(pointer)]
+    one, other = (get(found.view.request, *keys) for found in (pair.one, pair.other))
+    return one is not other and one != other
 
 
 def _compared_fields(dialect: Dialect, relation: Relation) -> frozenset[str]:

@@ -174,6 +174,15 @@ def test_null_and_defaults_are_the_same_as_absent(
     assert (seen.status is Status.NOT_APPLICABLE) is (found is None)
 
 
+@pytest.mark.parametrize(("strict", "found"), [(None, []), (True, ["/text/format/strict"])])
+def test_a_repeated_null_may_stand_where_an_absent_field_has_a_default(strict: bool | None, found: list[str]) -> None:
+    plain = {"type": "json_schema", "name": "n", "schema": {}}
+    one, other = ({"text": {"format": shape}} for shape in (plain, {**plain, "strict": None}))
+    filled, repeated = ({"text": {"format": {**plain, "strict": value}}} for value in (False, strict))
+    seen = verdict("REL-02", sent("a", {**MESSAGES, **one}, **filled), sent("b", {**MESSAGES, **other}, **repeated))
+    assert (pointers(seen), seen.judged) == (found, 1)
+
+
 def test_the_order_of_fields_does_not_matter() -> None:
     first, second = b'{"input": "Hi", "store": true}', b'{ "store":true, "input":"H\\u0069" }'
     assert pointers(verdict("REL-03", sent("a", first, top_p=1.0), sent("b", second, top_p=0.5))) == ["/top_p"]
