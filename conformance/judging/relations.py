@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from rejoinder.conformance.judging.controls import takes_lists
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.json_diff import first_difference
 from rejoinder.conformance.judging.normal_forms import NORMAL_FORMS, Origin, Request, Surroundings
@@ -293,6 +294,8 @@ def _acceptance(pair: Pair, relation: Relation) -> Iterator[Problem]:
         words, kind = (relation.other, relation.one), relation.kinds[0]
     if relation.forms and not refused.dialect.sound_requests.is_valid({"model": "m", **refused.request}):
         return  # such as a message without a type, where a dialect demands one
+    if relation.forms and isinstance(refused.request.get("input"), list) and not takes_lists(refused):
+        return  # HTTP-04 covers an endpoint that accepts no lists
     status = status_code(refused)
     yield in_exchange(
         refused,
