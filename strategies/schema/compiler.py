@@ -407,7 +407,7 @@ def _list(draw: st.DrawFn, items: SearchStrategy[Any], length: int) -> list[Any]
     return [element(draw, items) for _ in range(length)]
 
 
-_EMPTY: Final = st.booleans().map(lambda _: [])
+_EMPTY: Final[SearchStrategy[list[Any]]] = st.booleans().map(lambda _: [])
 """An empty list that costs a choice as a text does, since shrinking prefers what costs none: a text is plainer."""
 
 

@@ -144,7 +144,7 @@ def _bodies() -> Iterator[tuple[str, Json]]:
     yield "annotation", {"input": [{**CITED_MESSAGE, "content": [link]}, *_user("Say it again.")]}
     for item in HOSTED_CALLS:
         yield f"hosted-{item['type']}", {"input": [*_user("Find Oslo."), item]}
-    command = {"type": "exec", "command": ["ls"], "env": {}, "user": None}
+    command: dict[str, Any] = {"type": "exec", "command": ["ls"], "env": {}, "user": None}
     shell = {"type": "local_shell_call", "id": "lsh_1", "call_id": "call_1", "status": "completed", "action": command}
     yield "local-shell-call", {"input": [*_user("List the files."), shell]}
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -178,8 +178,10 @@ def test_null_and_defaults_are_the_same_as_absent(
 def test_a_repeated_null_may_stand_where_an_absent_field_has_a_default(strict: bool | None, found: list[str]) -> None:
     plain = {"type": "json_schema", "name": "n", "schema": {}}
     one, other = ({"text": {"format": shape}} for shape in (plain, {**plain, "strict": None}))
-    filled, repeated = ({"text": {"format": {**plain, "strict": value}}} for value in (False, strict))
-    seen = verdict("REL-02", sent("a", {**MESSAGES, **one}, **filled), sent("b", {**MESSAGES, **other}, **repeated))
+    filled, repeated = ({"format": {**plain, "strict": value}} for value in (False, strict))
+    seen = verdict(
+        "REL-02", sent("a", {**MESSAGES, **one}, text=filled), sent("b", {**MESSAGES, **other}, text=repeated)
+    )
     assert (pointers(seen), seen.judged) == (found, 1)
 
 
