@@ -10,7 +10,7 @@ from rejoinder.conformance.judging.controls import has_any_control, has_control
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
 from rejoinder.conformance.judging.limits import Dimension, dimension_of, is_accepted, is_rejected, size_of
 from rejoinder.conformance.judging.problems import get, in_exchange, is_integer, one_of
-from rejoinder.conformance.judging.registry import Subject, check
+from rejoinder.conformance.judging.registry import Declined, Subject, check
 from rejoinder.conformance.judging.roles import Role
 from rejoinder.conformance.judging.turns import RUNNING, TERMINAL, crash_kind, is_server_error, retrieved, state
 from rejoinder.formatting import plural
@@ -23,6 +23,8 @@ _BUSY: Final = (429, 503)
 _REJECTED: Final = (401, 403, *_BUSY)
 _ABOUT_CODING: Final = ("content-encoding", "content encoding", "content coding", "compress", *CODINGS)
 """What a message has that names the content coding as the reason, in lower case."""
+_ABOUT_PARSING: Final = ("json", "pars", "decod", "utf", "unicode", "syntax", "unexpected", "malformed", "byte")
+"""What a message has that comes from reading compressed bytes as text, in lower case."""
 _MAGIC: Final = b"\x1f\x8b"
 """How gzip data begins (RFC 1952, section 2.3.1)."""
 _GROWTH: Final = 0.5
@@ -39,10 +41,10 @@ def _sent_compressed(view: ExchangeView) -> bool:
 
 
 @check("LIM-01", Subject.CREATE, needs=_sent_compressed)
-def compressed_bodies_are_understood(view: ExchangeView) -> Iterator[Problem]:
+def compressed_bodies_are_understood(view: ExchangeView) -> Iterator[Problem | Declined]:
     """Sends a minimal request compressed with gzip and with deflate. Status 200 and 415 are right.
 
-    Another 4xx status is, too, if its message names the content coding.
+    Another 4xx status is, too, if its message names the content coding. It is wrong if its message is about parsing.
     """
     exchange = view.exchange
     if exchange.ok or exchange.status == 415:
@@ -58,6 +60,9 @@ def compressed_bodies_are_understood(view: ExchangeView) -> Iterator[Problem]:
         return
     said = error_text(exchange).lower()
     if exchange.status < 500 and any(word in said for word in _ABOUT_CODING):
+        return
+    if exchange.status < 500 and not any(word in said for word in _ABOUT_PARSING):
+        yield Declined("The refusal does not say whether the content coding or the JSON was the reason.")
         return
     yield in_exchange(
         view,
