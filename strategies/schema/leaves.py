@@ -36,7 +36,6 @@ INT_LIMIT: Final = 2**31 - 1
 _FEW: Final = 4
 _SHORT: Final = 80
 _LONG: Final = 4096
-#: What Hypothesis shrinks a character to.
 #: Bounds up to this length are met exactly in drawn texts; larger ones in :mod:`rejoinder.strategies.sets.edge`.
 _LONGEST_END: Final = 4096
 #: How far from its bounds a number is that is just inside of them.
