@@ -166,6 +166,7 @@ LACKING = {
         "hosted-mcp_call",
         "hosted-mcp_list_tools",
         "hosted-web_search_call",
+        "local-shell-call",
         "refused-no-input",
     }
 }
