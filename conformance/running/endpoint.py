@@ -9,8 +9,7 @@ from typing import Any
 
 from rejoinder.conformance.assess import CheckResult
 from rejoinder.conformance.baseline import Baseline
-from rejoinder.conformance.running.case import CaseContext
-from rejoinder.conformance.running.limits import check_affordable, plan_limits
+from rejoinder.conformance.running.limits import affordable_search
 from rejoinder.conformance.running.plan import build_plan
 from rejoinder.conformance.running.session import run_plan
 from rejoinder.contract import DEFAULT_DIALECT, load_dialect
@@ -95,13 +94,8 @@ def record_plan(
     more than the budget allows.
     """
     required = sorted(required)
-    dialect = load_dialect(target.dialect)
-    plan = build_plan(name, dialect, model=target.model, form=target.form, models=target.models)
-    search = None
-    if limits:
-        context = CaseContext(dialect, target.model, form=target.form, models=target.models)
-        search = plan_limits(context, recorder.found)
-        check_affordable(search, budget)
+    plan = build_plan(name, load_dialect(target.dialect), model=target.model, form=target.form, models=target.models)
+    search = affordable_search(target, recorder.found, budget) if limits else None
     recorder.header(
         target,
         url=target.url,

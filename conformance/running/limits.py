@@ -25,11 +25,13 @@ from rejoinder.conformance.running.case import TINY, CaseContext, PlannedCase, l
 from rejoinder.conformance.running.cases.iso import slow_and_large
 from rejoinder.conformance.running.cases.lim import sized_request
 from rejoinder.conformance.running.confirm import Sender
+from rejoinder.contract import load_dialect
 from rejoinder.errors import UsageError
 from rejoinder.formatting import join_list, plural
 from rejoinder.model.exchange import Exchange
 from rejoinder.model.tags import Tag
 from rejoinder.settings import Budget
+from rejoinder.wire.target import Target
 
 DEFAULT_TOKENS: Final = 250_000
 """Input tokens that a search may send at most where the user's budget has no tokens."""
@@ -106,6 +108,22 @@ def _intent(row: Dimension) -> str:
 def plan_limits(context: CaseContext, found: Iterable[Exchange] = ()) -> LimitPlan:
     """Return what to look for at an endpoint. ``found`` are the exchanges that found it, with its list of models."""
     return LimitPlan(tuple(dimensions_of(context.dialect)), _listed_context(found, context.model))
+
+
+def affordable_search(target: Target, found: Iterable[Exchange], budget: Budget | None) -> LimitPlan:
+    """Return what to look for at a target; ``found`` are the exchanges that found it.
+
+    Raises :class:`UsageError` where that may cost more tokens than the budget allows.
+    """
+    plan = plan_limits(context_of_target(target), found)
+    check_affordable(plan, budget)
+    return plan
+
+
+def context_of_target(target: Target) -> CaseContext:
+    """Return what the requests of a search are made for."""
+    dialect = load_dialect(target.dialect)
+    return CaseContext(dialect, target.model, form=target.form, models=target.models)
 
 
 def check_affordable(plan: LimitPlan, budget: Budget | None) -> None:

@@ -16,7 +16,7 @@ from rejoinder.conformance.running.confirm import NO_CONFIRM, ConfirmBudget, add
 from rejoinder.conformance.running.engine import CheckProgress, CheckRun
 from rejoinder.conformance.running.fuzz import FuzzRun
 from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS, isolate
-from rejoinder.conformance.running.limits import LimitPlan, find_limits
+from rejoinder.conformance.running.limits import LimitPlan, context_of_target, find_limits
 from rejoinder.conformance.running.plan import Plan
 from rejoinder.contract import load_dialect
 from rejoinder.errors import RejoinderError
@@ -58,12 +58,11 @@ def run_plan(
     ``deadline`` is how many seconds one request may take, ``resend`` whether one that may have reached the endpoint is
     sent once more when its connection is lost before a response; ``isolation_budget`` is how many requests isolating
     refusals may cost (by default that of the plan), ``confirm_budget`` what confirming findings may cost. ``limits`` is
-    what to look for the limits of, if anything. With
-    ``on_interrupt`` the first Ctrl-C ends the run in order (what was gathered is judged) after calling it, and the
-    second one at once. ``on_exchange`` is called with each exchange once it is in the run file, ``on_judging`` before
-    the judging, ``on_isolating``, ``on_limits`` and ``on_confirming`` with the requests that these steps have cost.
-    ``required``,
-    ``baseline`` and ``strict`` are those of :func:`~rejoinder.conformance.assess.assess`.
+    what to look for the limits of, if anything. With ``on_interrupt`` the first Ctrl-C ends the run in order (what was
+    gathered is judged) after calling it, and the second one at once. ``on_exchange`` is called with each exchange once
+    it is in the run file, ``on_judging`` before the judging, ``on_isolating``, ``on_limits`` and ``on_confirming`` with
+    the requests that these steps have cost. ``required``, ``baseline`` and ``strict`` are those of
+    :func:`~rejoinder.conformance.assess.assess`.
     """
     dialect = load_dialect(target.dialect)
 
@@ -84,8 +83,7 @@ def run_plan(
         found = await isolate(sender, dialect, target.model, result.exchanges, budget, on_progress=on_isolating)
         result.warnings += found.warnings
         if limits is not None:
-            context = CaseContext(dialect, target.model, form=target.form, models=target.models)
-            result.warnings += await find_limits(sender, context, limits, on_progress=on_limits)
+            result.warnings += await find_limits(sender, context_of_target(target), limits, on_progress=on_limits)
         on_judging()
         await asyncio.to_thread(judgement, result)
 

@@ -271,11 +271,10 @@ def check_endpoint(
     request is sent once more when its connection is lost before a response.
     """
     from rejoinder.conformance.judgement import broken_rules, select_rules
-    from rejoinder.conformance.running.case import CaseContext
     from rejoinder.conformance.running.confirm import CONFIRM_BUDGETS
     from rejoinder.conformance.running.fuzz import DEFAULT_BUDGET, most_tokens
     from rejoinder.conformance.running.isolate import ISOLATION_BUDGETS
-    from rejoinder.conformance.running.limits import check_affordable, plan_limits
+    from rejoinder.conformance.running.limits import affordable_search
     from rejoinder.conformance.running.plan import Plan, build_plan
     from rejoinder.conformance.running.session import fuzz, run_plan
     from rejoinder.contract import dialect_label, load_dialect
@@ -300,10 +299,7 @@ def check_endpoint(
     )
     confirm_budget = CONFIRM_BUDGETS["full" if fuzzing else plan_name].with_reruns(reruns)
     isolation_budget = ISOLATION_BUDGETS.get(plan_name, 0)
-    context = CaseContext(load_dialect(dialect), target.model, form=target.form, models=target.models)
-    search = plan_limits(context, recorder.found) if limits else None
-    if search is not None:
-        check_affordable(search, budget)
+    search = affordable_search(target, recorder.found, budget) if limits else None
     cases = {case.id: case.intent for case in plan.cases}
     cases = {**(search.intents if search is not None else {}), **cases}
     extra = {"required": sorted(required)} if required else {}
