@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from rejoinder.budgets import KIB, MIB
+from rejoinder.conformance.judging.problems import get, is_integer
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.contract import Dialect
 from rejoinder.formatting import one_line
@@ -178,13 +179,15 @@ def _how(exchange: Exchange) -> str:
     return f"{exchange.status}{kind}{f': {words}' if words else ''}"
 
 
-def context_of(model: Any) -> int | None:
-    """Return the context length of a model as ``GET /v1/models`` describes it, in tokens; ``None`` where it does not.
+CONTEXT_FIELDS: Final = (("max_model_len",), ("context_length",), ("context_window",))
+"""Where ``GET /v1/models`` has the context of a model: ``max_model_len`` in vLLM and SGLang, the others elsewhere."""
 
-    vLLM and SGLang call it ``max_model_len``; ``context_length`` and ``context_window`` are names of other servers.
-    """
-    for name in ("max_model_len", "context_length", "context_window"):
-        value = model.get(name) if isinstance(model, dict) else None
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
+
+def context_lengths(model: Any, fields: Iterable[tuple[str, ...]]) -> list[int]:
+    """Return the lengths of a model's context in tokens that a row of ``GET /v1/models`` has at these places."""
+    return [length for path in fields if is_integer(length := get(model, *path)) and length > 0]
+
+
+def context_of(model: Any) -> int | None:
+    """Return the context length in tokens that ``GET /v1/models`` has for a model; ``None`` without one."""
+    return next(iter(context_lengths(model, CONTEXT_FIELDS)), None)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rejoinder.conformance.judging.canaries import new_canary
-from rejoinder.conformance.judging.problems import get, is_integer
+from rejoinder.conformance.judging.limits import CONTEXT_FIELDS, context_lengths
+from rejoinder.conformance.judging.problems import get
 from rejoinder.conformance.judging.roles import Role, role_of
 from rejoinder.conformance.running.case import (
     LONG,
@@ -853,13 +854,7 @@ def _phased(context: CaseContext) -> dict[str, Any]:
     return context.body(input=[first, said, last])
 
 
-_LENGTHS: Final = (
-    ("max_model_len",),
-    ("context_length",),
-    ("context_window",),
-    ("meta", "n_ctx"),
-    ("meta", "n_ctx_train"),
-)
+_LENGTHS: Final = (*CONTEXT_FIELDS, ("meta", "n_ctx"), ("meta", "n_ctx_train"))
 """Where servers list the context of a model, in tokens."""
 
 
@@ -870,8 +865,7 @@ def _listed_context(models: Any, model: str | None) -> int | None:
     """
     rows = [row for row in data if isinstance(row, dict)] if isinstance(data := get(models, "data"), list) else []
     row = next((row for row in rows if row.get("id") == model), rows[0] if rows and model is None else None)
-    found = [length for path in _LENGTHS if is_integer(length := get(row, *path)) and length > 0]
-    return max(found, default=None)
+    return max(context_lengths(row, _LENGTHS), default=None)
 
 
 _WIDEST: Final = 40_000
