@@ -27,13 +27,13 @@ from rejoinder.formatting import plural
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import UNCERTAIN, Tag
 from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.wire.pacing import BUSY
 
 # A stream with at least _MANY_DELTAS deltas was buffered (HTTP-16) if all of them arrive within _BURST seconds after a
 # wait of at least _WAIT seconds: no engine writes thousands of tokens a second after a slow first one.
 _MANY_DELTAS: Final = 32
 _BURST: Final = 0.005
 _WAIT: Final = 0.5
-_BUSY: Final = (429, 503)
 _GATEWAY: Final = (502, 504)
 """The statuses by which a server says that it could not reach another one (RFC 9110, sections 15.6.3 and 15.6.5)."""
 _WHEN_AGAIN: Final = ("retry-after", "retry-after-ms", "x-ratelimit-reset", "ratelimit-reset", "ratelimit")
@@ -174,7 +174,7 @@ def output_is_there(view: ExchangeView) -> Iterator[Problem]:
 def _sent_no_json(view: ExchangeView) -> bool:
     exchange = view.exchange
     whole = Tag.INVALID in exchange.tags and exchange.request.json() is None and exchange.request.body != b"null"
-    answered = exchange.status is not None and exchange.status not in _BUSY
+    answered = exchange.status is not None and exchange.status not in BUSY
     return whole and answered and not view.is_other_media and has_any_control(view)
 
 
@@ -222,7 +222,7 @@ def other_media_are_refused(view: ExchangeView) -> Iterator[Problem]:
 def _lacks_input(view: ExchangeView) -> bool:
     has_input = any(view.request.get(name) for name in ("input", "prompt", "previous_response_id", "conversation"))
     sent = isinstance(view.exchange.request.json(), dict) and "input" not in view.request
-    answered = view.exchange.status not in (None, *_BUSY)
+    answered = view.exchange.status not in (None, *BUSY)
     return sent and not has_input and not view.is_other_media and answered and has_control(view, "input")
 
 
@@ -300,7 +300,7 @@ def unlisted_models_are_not_served(view: ExchangeView) -> Iterator[Problem]:
 
 def _refused_for_key(view: ExchangeView) -> bool:
     status = view.exchange.status
-    refused = status is not None and status >= 400 and status not in _BUSY
+    refused = status is not None and status >= 400 and status not in BUSY
     return Tag.WRONG_KEY in view.exchange.tags and refused and has_control(view)
 
 
@@ -380,7 +380,7 @@ def _has_other_methods(view: ExchangeView) -> bool:
     Subject.EXCHANGE,
     needs=lambda view: (
         Tag.WRONG_METHOD in view.exchange.tags
-        and view.exchange.status not in (None, *_BUSY)
+        and view.exchange.status not in (None, *BUSY)
         and _has_other_methods(view)
     ),
 )

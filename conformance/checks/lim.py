@@ -18,9 +18,9 @@ from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Outcome
 from rejoinder.model.tags import sent_for
 from rejoinder.model.verdict import ABSENT, Problem
+from rejoinder.wire.pacing import BUSY
 
-_BUSY: Final = (429, 503)
-_REJECTED: Final = (401, 403, *_BUSY)
+_REJECTED: Final = (401, 403, *BUSY)
 _ABOUT_CODING: Final = ("content-encoding", "content encoding", "content coding", "compress", *CODINGS)
 """What a message has that names the content coding as the reason, in lower case."""
 _ABOUT_PARSING: Final = ("json", "pars", "decod", "utf", "unicode", "syntax", "unexpected", "malformed", "byte")

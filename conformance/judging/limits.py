@@ -20,11 +20,11 @@ from rejoinder.model.error_text import error_text
 from rejoinder.model.exchange import Exchange, Outcome
 from rejoinder.model.footer import LimitResult, LimitStop
 from rejoinder.model.tags import Tag
+from rejoinder.wire.pacing import BUSY
 
 PREFIX: Final = "limits."
 """What the ids of the cases begin with that look for a limit."""
 _WORDS: Final = 160
-_BUSY: Final = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def is_rejected(exchange: Exchange) -> bool:
     if exchange.status is None or exchange.ok:
         unsent = (Outcome.CANCELLED, Outcome.REFUSED, Outcome.TLS, Outcome.TOO_LARGE, Outcome.COMPLETE)
         return exchange.outcome not in unsent and not exchange.timed_out_connecting
-    return exchange.status not in (401, 403, *_BUSY)
+    return exchange.status not in (401, 403, *BUSY)
 
 
 def sized(exchanges: Iterable[Exchange]) -> dict[str, list[tuple[int, Exchange]]]:
