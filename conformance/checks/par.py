@@ -673,12 +673,15 @@ def top_p_leaves_no_choice(case: CaseView) -> Iterator[Problem | Declined]:
         )
 
 
+def _includes_logprobs(view: ExchangeView) -> bool:
+    included = view.request.get("include")
+    return isinstance(included, list) and "message.output_text.logprobs" in included
+
+
 def _ranked(view: ExchangeView) -> list[Any]:
     """Return the logprobs of a response that must have alternatives."""
-    included, count = view.request.get("include"), view.request.get("top_logprobs")
-    if not isinstance(included, list) or "message.output_text.logprobs" not in included:
-        return []
-    if not is_integer(count) or count < 1:
+    count = view.request.get("top_logprobs")
+    if not _includes_logprobs(view) or not is_integer(count) or count < 1:
         return []
     return [
         entry for _, part in view.text_parts() if isinstance(part.get("logprobs"), list) for entry in part["logprobs"]
@@ -802,9 +805,8 @@ def reasoning_is_left_out(case: CaseView) -> Iterator[Problem | Declined]:
 
 
 def _wants_no_logprobs(view: ExchangeView) -> bool:
-    included = view.request.get("include")
-    named = isinstance(included, list) and "message.output_text.logprobs" in included
-    return not named and not view.request.get("top_logprobs") and not view.request.get("previous_response_id")
+    others = ("top_logprobs", "previous_response_id")
+    return not _includes_logprobs(view) and not any(view.request.get(name) for name in others)
 
 
 @check("PAR-26", Subject.RESPONSE, needs=lambda view: _wants_no_logprobs(view) and bool(view.text()))
