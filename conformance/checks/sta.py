@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rejoinder.conformance.judging.controls import takes_lists
 from rejoinder.conformance.judging.exchange_view import CaseView, ExchangeView
-from rejoinder.conformance.judging.problems import differing, get, in_exchange, is_integer, is_what
+from rejoinder.conformance.judging.problems import differing, get, in_exchange, is_what
 from rejoinder.conformance.judging.recall import (
     forgotten,
     text_without,
@@ -1201,11 +1201,10 @@ def overflow_is_refused(case: CaseView) -> Iterator[Problem | Declined]:
         return
     cut = []
     for view in _overflowing(case):
-        response, words = response_of(view), _words(view)
-        count = get(response, "usage", "input_tokens")
+        response, words, count = response_of(view), _words(view), input_tokens(view)
         if response is None or state(response) == "failed":
             return
-        if not is_integer(count):
+        if count is None:
             yield Declined("The response has no input_tokens, so it does not show whether the input was cut.")
             return
         if count >= words:

@@ -41,6 +41,8 @@ from rejoinder.model.tags import Tag, sent_for
 _OK: Final[Mapping[str, Any]] = {
     "format": {"type": "json_schema", "name": "answer", "strict": True, "schema": closed({"answer": {"enum": ["OK"]}})}
 }
+_HISTORY: Final = 4 * LONG
+"""Output tokens for a model that repeats a long history as a whole."""
 _LATE: Final = 2.0
 """Seconds after which a response that could not be continued at once is continued again."""
 _NOWHERE: Final = "http://127.0.0.1:9/rejoinder.png"
@@ -333,13 +335,13 @@ def _conversation_memory(context: CaseContext) -> PlannedCase:
         return _said_in(context, Role.TALK_CREATED, said, temperature=0, stream=True)(replies)
 
     def chained(replies: Replies) -> dict[str, Any] | None:
-        fields: dict[str, Any] = {"temperature": 0, "max_output_tokens": 4 * LONG}
+        fields: dict[str, Any] = {"temperature": 0, "max_output_tokens": _HISTORY}
         return _said_in(context, Role.TALK_CREATED, question, as_object=True, **fields)(replies)
 
     def inline(replies: Replies) -> dict[str, Any] | None:
         text = _text(replies, Role.TALK_FIRST)
         turns = [*opening, *said, {"role": "assistant", "content": text}, *question]
-        return _greedy_body(context, input=turns, max_output_tokens=4 * LONG) if text else None
+        return _greedy_body(context, input=turns, max_output_tokens=_HISTORY) if text else None
 
     def doubted(replies: Replies) -> dict[str, Any] | None:
         model_can = all(_says(replies, Role.TALK_INLINE, word) for word in (first, second))
@@ -516,8 +518,7 @@ def _memory(context: CaseContext, form: str) -> PlannedCase:
     aside = f"{FILLER}\n" if form == "string" else ""
     opening_text = f"{aside}The first code word is {first}. Answer with OK only."
     question = f"The second code word is {second}. List all code words so far in the order in which you heard them."
-    # Room for a model that repeats the whole history.
-    room = {"max_output_tokens": 4 * LONG} if aside else {}
+    room = {"max_output_tokens": _HISTORY} if aside else {}
 
     def said(text: str) -> Any:
         return text if form == "string" else user(text)
