@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html.entities import html5
@@ -174,15 +174,13 @@ class _Unescaped:
 class _Decoded:
     """The runs of an encoding in a text, decoded, which know where each of their bytes came from.
 
-    The encoding writes ``octets`` bytes as ``digits`` characters. A run is decoded from its character ``skip`` on,
-    because it may begin with characters that do not belong to what is encoded. Equal runs are decoded once.
+    ``starts`` are the places of each different run. The encoding writes ``octets`` bytes as ``digits`` characters. A
+    run is decoded from its character ``skip`` on, because it may begin with characters that do not belong to what is
+    encoded.
     """
 
-    def __init__(self, text: str, runs: re.Pattern[str], octets: int, digits: int, skip: int) -> None:
-        self._octets, self._digits = octets, digits
-        starts: dict[str, list[int]] = {}
-        for match in runs.finditer(text):
-            starts.setdefault(match[0], []).append(match.start() + skip)
+    def __init__(self, starts: Mapping[str, Sequence[int]], octets: int, digits: int, skip: int) -> None:
+        self._octets, self._digits, self._skip = octets, digits, skip
         self._starts = list(starts.values())
         self._at: list[int] = []
         pieces: list[str] = []
@@ -201,14 +199,17 @@ class _Decoded:
         first, last = (index - self._at[place] for index in span)
         begin, end = first * self._digits // self._octets, -(-last * self._digits // self._octets)
         for start in self._starts[place]:
-            yield start + begin, start + end
+            yield start + self._skip + begin, start + self._skip + end
 
 
 def _decoded(text: str) -> Iterator[_Decoded]:
     """Yield the runs of hexadecimal digits and base64 of a text, decoded from each character on that can be first."""
     for runs, octets, digits in ((_HEX_RUN, 1, 2), (_BASE64_RUN, 3, 4)):
-        if runs.search(text):
-            yield from (_Decoded(text, runs, octets, digits, skip) for skip in range(digits))
+        starts: dict[str, list[int]] = {}
+        for match in runs.finditer(text):
+            starts.setdefault(match[0], []).append(match.start())
+        if starts:
+            yield from (_Decoded(starts, octets, digits, skip) for skip in range(digits))
 
 
 def _resolve(match: re.Match[str]) -> str:
@@ -272,9 +273,9 @@ class Redactor:
         low = _lower(secret)
         words = frozenset(word for word in re.findall(r"[a-z0-9]+", low) if word.isalpha() and len(word) < LONG_WORD)
         self._folded.append(_form(low, MIN_PART, words, self._names))
-        if not secret.isascii():
-            self._folded.append(_form(secret.encode("utf-8", "surrogatepass").decode("latin-1"), MIN_PART))
         data = secret.encode("utf-8", "surrogatepass")
+        if not secret.isascii():
+            self._folded.append(_form(data.decode("latin-1"), MIN_PART))
         self._folded.append(_form(data.hex(), 2 * MIN_PART))
         for offset in range(3):
             encoded = base64.b64encode(bytes(offset) + data).decode("ascii")
