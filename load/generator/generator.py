@@ -404,7 +404,7 @@ class GeneratorRun:
             tags = (*tags, Tag.CANCELLED)
         if reply.unopened:
             tags = (*tags, Tag.UNOPENED)
-        if not self.setup.keep_alive.lost:
+        if not self.setup.keep_alive.unkept:
             check.reconnects += connection.opened > 1 and connection.opened > opened
         check.unanswered += reply.reused and reply.unanswered
         check.unopened += reply.unopened
@@ -493,7 +493,7 @@ class GeneratorRun:
             logger.error("The analysis worker did not finish. %d results are missing.", analysis.backlog)
         self.check.worker_lost = analysis.lost
         self.check.throttled = self.check.throttled or self._memory.exhausted
-        self.check.unkept = self.setup.keep_alive.lost
+        self.check.unkept = self.setup.keep_alive.unkept
         for connection in self._pool:
             connection.close()
         self._pool.clear()

@@ -174,20 +174,20 @@ class KeepAlive:
 
     They are until the endpoint has closed :data:`CLOSED_FIRST` of them within :data:`CLOSED_SOON` seconds of a response
     that did not announce it, and no kept connection has carried a second response. A request that meets such a close
-    on its way is lost, and a new connection cannot meet one. ``lost`` is whether that is so.
+    on its way is lost, and a new connection cannot meet one. ``unkept`` is whether that is so.
     """
 
-    __slots__ = ("_closed", "_served", "lost")
+    __slots__ = ("_closed", "_served", "unkept")
 
     def __init__(self) -> None:
-        self.lost = False
+        self.unkept = False
         self._closed = 0
         self._served = False
 
     def closed(self, idle: float) -> None:
         """Note that the endpoint closed a kept connection ``idle`` seconds after its last response."""
         self._closed += idle <= CLOSED_SOON
-        self.lost = self.lost or (not self._served and self._closed >= CLOSED_FIRST)
+        self.unkept = self.unkept or (not self._served and self._closed >= CLOSED_FIRST)
 
     def served(self) -> None:
         """Note that a kept connection carried another response."""
@@ -297,7 +297,7 @@ class Connection:
                 reception.cancelled = True
             if reception.outcome is Outcome.COMPLETE and reception.receives:
                 reception.ended = reception.receives.last
-            if not reusable or self._keep_alive.lost:
+            if not reusable or self._keep_alive.unkept:
                 self.close()
 
     def _open(self, reception: RawReply) -> socket.socket | None:

@@ -138,7 +138,7 @@ def test_connections_are_not_kept_for_an_endpoint_that_closes_each(connect: Conn
     connection.perform(send(connection))
     for _ in range(CLOSED_FIRST):
         assert after_its_close(connection).outcome is Outcome.COMPLETE
-    assert connection._keep_alive.lost
+    assert connection._keep_alive.unkept
     last = connection.perform(send(connection))
     assert (last.outcome, last.reused, connection._socket) == (Outcome.COMPLETE, False, None)
 
@@ -149,7 +149,7 @@ def test_connections_are_kept_for_an_endpoint_that_also_answers_on_them(connect:
     assert connection.perform(send(connection)).reused
     for _ in range(CLOSED_FIRST + 1):
         assert after_its_close(connection).outcome is Outcome.COMPLETE
-    assert not connection._keep_alive.lost
+    assert not connection._keep_alive.unkept
 
 
 def test_a_request_lost_on_a_kept_connection_counts_as_a_close(connect: Connect, play: Play) -> None:
@@ -157,7 +157,7 @@ def test_a_request_lost_on_a_kept_connection_counts_as_a_close(connect: Connect,
     for _ in range(CLOSED_FIRST):
         assert connection.perform(send(connection)).outcome is Outcome.COMPLETE
         assert connection.perform(send(connection)).unanswered
-    assert connection._keep_alive.lost
+    assert connection._keep_alive.unkept
     assert connection.perform(send(connection)).outcome is Outcome.COMPLETE
 
 
@@ -165,7 +165,7 @@ def test_a_close_after_a_long_silence_does_not_count() -> None:
     keep_alive = KeepAlive()
     for _ in range(9):
         keep_alive.closed(CLOSED_SOON + 0.1)
-    assert not keep_alive.lost
+    assert not keep_alive.unkept
 
 
 def test_opening_a_connection_is_part_of_the_request_and_has_times_of_its_own(
