@@ -22,7 +22,7 @@ class Stored:
     input and its output; ``input_items`` its own input, every item with an id. ``ready_at`` is the Unix time at which a
     background run is done; before it the response is ``running``. ``stream`` holds the sequence number (``None`` where
     there is none) and the timed bytes of every event, for replay. ``owner`` is the key of the tenant that it belongs
-    to. ``hidden`` is for variations: it is not to be found.
+    to. ``hidden`` is a mark of variations, which alone look at it.
     """
 
     response: Json

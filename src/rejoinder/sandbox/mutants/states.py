@@ -263,8 +263,8 @@ def _deleted(visit: Visit) -> Reply:
     return reply_with({"id": identity, "object": "response", "deleted": True})
 
 
-def _delete_once(visit: Visit, memory: _Memory) -> Reply | None:
-    """Answer the first delete only, and keep the response."""
+def _delete_lost(visit: Visit, memory: _Memory) -> Reply | None:
+    """Answer a delete and keep the response."""
     return _deleted(visit)
 
 
@@ -373,7 +373,7 @@ def _over_the_last(stored: Stored, store: Store, _: RequestInfo) -> None:
 
 
 _TRANSITIONS: Final[Mapping[str, tuple[str, Callable[[], Mapping[str, Any]]]]] = {
-    "delete-without-effect": ("delete", lambda: _on_visit("response", "DELETE", _delete_once)),
+    "delete-without-effect": ("delete", lambda: _on_visit("response", "DELETE", _delete_lost)),
     "delete-of-another": ("delete", lambda: _on_visit("response", "DELETE", _delete_other)),
     "delete-of-all": ("delete", lambda: _on_visit("response", "DELETE", _delete_all)),
     "cancel-without-effect": ("cancel", lambda: _on_visit("cancel", "POST", _cancel_lost)),
